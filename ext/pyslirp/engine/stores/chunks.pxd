@@ -1,0 +1,19 @@
+"""The memory of every stream buffer: equal chunks, one budget, one place that says no."""
+
+from pyslirp.engine.base.ints cimport u8, u32, u64
+
+cdef enum:
+    CHUNK_BYTES = 16384         # one chunk; 16 KiB holds eleven segments of 1460 and divides a 64 KiB super-frame
+    CHUNK_CACHE = 256           # free chunks kept for reuse (4 MiB); more go back to the allocator
+
+cdef struct ChunkPool:
+    u8 *cache[CHUNK_CACHE]      # owned: free chunks, last freed first used (warm in the cache)
+    u32 cached
+    u64 used_bytes              # in the hands of queues
+    u64 limit_bytes             # named limit `memory`; chunk_take answers NULL beyond it
+    u64 refused                 # how often it did
+
+cdef void chunk_pool_init(ChunkPool *pool, u64 limit_bytes) noexcept nogil
+cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil                # frees the cache; used_bytes must be 0
+cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil                      # CHUNK_BYTES bytes, or NULL
+cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pyslirp.engine.stores.chunks import _Pool
+
+CHUNK = 16384
+CACHE = 256
+
+
+def test_the_budget_is_kept_and_refusals_are_counted() -> None:
+    pool = _Pool(3 * CHUNK + CHUNK - 1)
+    taken = [pool.take() for _ in range(5)]
+    assert len({chunk for chunk in taken if chunk}) == 3
+    assert taken[3:] == [0, 0]
+    assert pool.used_bytes == 3 * CHUNK
+    assert pool.refused == 2
+    for chunk in taken[:3]:
+        pool.give(chunk)
+    assert pool.used_bytes == 0
+    assert pool.take()
+    pool.give(taken[2])
+
+
+def test_the_last_given_is_the_first_taken() -> None:
+    pool = _Pool(10 * CHUNK)
+    one, other = pool.take(), pool.take()
+    pool.give(one)
+    pool.give(other)
+    assert pool.cached == 2
+    assert [pool.take(), pool.take()] == [other, one]
+    assert pool.cached == 0
+    pool.give(one)
+    pool.give(other)
+
+
+def test_the_cache_is_bounded() -> None:
+    pool = _Pool(2**40)
+    taken = [pool.take() for _ in range(CACHE + 20)]
+    for chunk in taken:
+        pool.give(chunk)
+    assert pool.cached == CACHE
+    assert pool.used_bytes == 0
+
+
+def test_a_budget_of_nothing_gives_nothing() -> None:
+    pool = _Pool(CHUNK - 1)
+    assert pool.take() == 0
+    assert pool.refused == 1
