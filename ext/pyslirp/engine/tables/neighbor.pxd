@@ -1,0 +1,45 @@
+"""Which MAC has an IP address, and what we know of the guest behind it.
+
+States.  INCOMPLETE: asked, not answered; up to NEIGHBOR_PROBES requests a NEIGHBOR_RETRY_NS apart, then the entry is
+removed and what waited is told.  REACHABLE: learned from ARP, from DHCP, or from the first IP packet of an unknown
+address inside the network.  An ARP message replaces the MAC, an IP packet never does (RFC 826; a guest that is moved
+announces itself).  The port is not kept here: the switch knows by MAC, so a guest that comes back on another port is found.
+"""
+
+from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u32, u64
+from pyslirp.engine.stores.slab cimport Slab, SlabHead
+
+cdef enum:
+    NEIGHBORS_MAX = 4096                # entries; a new one replaces the longest unused reachable one
+    NEIGHBOR_PROBES = 3
+
+cdef enum NeighborState:
+    NEIGHBOR_INCOMPLETE = 1
+    NEIGHBOR_REACHABLE = 2
+
+cdef struct Neighbor:
+    SlabHead slab
+    Addr address
+    u64 hash
+    Neighbor *chain
+    u8 mac[6]
+    u8 state
+    u8 probes                           # requests sent while INCOMPLETE
+    u32 mtu                             # largest IP packet the guest has proved to take (at least 576)
+    u32 flows                           # of this guest; bounded so that one guest exhausts only its own
+    ns_t used                           # last looked up
+    ns_t asked                          # last request sent
+
+cdef struct NeighborTable:
+    Slab slab
+    Neighbor **buckets                  # owned, fixed size
+    u32 incomplete                      # how many entries wait for an answer
+    u64 hash_key[2]
+
+cdef bint neighbor_table_init(NeighborTable *t, const u64 *hash_key) noexcept nogil
+cdef void neighbor_table_free(NeighborTable *t) noexcept nogil
+cdef Neighbor *neighbor_find(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil
+cdef Neighbor *neighbor_add(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil    # INCOMPLETE; NULL when full of unresolved ones
+cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil
+cdef inline ns_t neighbor_retry_ns() noexcept nogil:
+    return 1000000000
