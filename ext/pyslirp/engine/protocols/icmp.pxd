@@ -1,0 +1,29 @@
+"""ICMP: what an errno of the host is to the guest, and the error message that tells it (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3.2)."""
+
+from pyslirp.engine.base.ints cimport i32, ns_t, u8, u32
+from pyslirp.engine.tables.flow cimport FlowKey
+
+cdef enum:
+    ICMP_ECHO_REPLY = 0
+    ICMP_UNREACHABLE = 3
+    ICMP_ECHO = 8
+    ICMP_TIME_EXCEEDED = 11
+    UNREACHABLE_NET = 0
+    UNREACHABLE_HOST = 1
+    UNREACHABLE_PROTOCOL = 2
+    UNREACHABLE_PORT = 3
+    UNREACHABLE_TOO_BIG = 4
+    UNREACHABLE_PROHIBITED = 13     # communication administratively prohibited (RFC 1812 5.2.7.1)
+    ICMP_ERROR_RATE = 200           # error messages a second to all guests, and at once (RFC 1812 4.3.2.8)
+    ICMP_QUOTE_MAX = 576            # a whole error message is no longer than this (RFC 1812 4.3.2.3)
+
+# A token bucket for error messages.
+cdef struct ErrorLimit:
+    ns_t since
+    u32 tokens
+
+cdef bint icmp_error_allowed(ErrorLimit *limit, ns_t now) noexcept nogil
+cdef u8 icmp_code_of_errno(i32 error) noexcept nogil                     # code of ICMP_UNREACHABLE
+# The packet that an error is about, as far as a flow remembers it: IPv4 header and eight bytes behind it; returns 28.
+# `word` is the second of those: TCP's sequence number, UDP's length and checksum, echo's identifier and sequence.
+cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 word) noexcept nogil

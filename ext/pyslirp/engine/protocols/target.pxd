@@ -1,0 +1,23 @@
+"""The far side of a flow, as the protocols see it: calls that the edge implements with sockets.
+
+The core makes no system call; it calls these.  `socket` is the edge's own object, opaque here.  A flow served by a
+Python handler has no socket: its two byte queues are read and written through the core instead.
+"""
+
+from pyslirp.engine.base.ints cimport Addr, i64, u8, u16
+from pyslirp.engine.base.piece cimport Piece
+
+cdef struct HostOps:
+    void *ctx                   # borrowed; first argument of each call
+    # Bytes taken (>= 0; fewer than offered: wait for `writable`), or -errno.
+    i64 (*send)(void *ctx, void *socket, const Piece *pieces, int count) noexcept nogil
+    # Bytes read; 0 at the end of the stream; -errno (-EAGAIN: wait for `readable`).
+    i64 (*recv)(void *ctx, void *socket, const Piece *pieces, int count) noexcept nogil
+    # One byte of urgent data (MSG_OOB); as send.
+    i64 (*send_urgent)(void *ctx, void *socket, u8 byte) noexcept nogil
+    # No more will be sent: shutdown(SHUT_WR).
+    void (*finish)(void *ctx, void *socket) noexcept nogil
+    # The socket is no longer wanted; abort: the peer is to see a reset (SO_LINGER 0).  `socket` is dead afterwards.
+    void (*close)(void *ctx, void *socket, bint abort) noexcept nogil
+    # One datagram to `address`:`port`, with the guest's TTL and TOS; 0 or -errno.
+    i64 (*send_to)(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces, int count) noexcept nogil

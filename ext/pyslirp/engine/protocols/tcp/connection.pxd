@@ -1,0 +1,122 @@
+"""One TCP connection with a guest: the glue of state, receive, transmit, rtt and congestion, and the guest's half of a flow."""
+
+from pyslirp.engine.base.ints cimport i32, i64, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
+from pyslirp.engine.codecs.parse cimport Packet
+from pyslirp.engine.protocols.target cimport HostOps
+from pyslirp.engine.protocols.tcp.congestion cimport Congestion
+from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX
+from pyslirp.engine.protocols.tcp.receive cimport PieceArena, TcpReceive
+from pyslirp.engine.protocols.tcp.rtt cimport Rtt
+from pyslirp.engine.protocols.tcp.state cimport TcpEvent
+from pyslirp.engine.protocols.tcp.transmit cimport TcpSend
+from pyslirp.engine.stores.chunks cimport ChunkPool
+from pyslirp.engine.stores.counters cimport Counters
+from pyslirp.engine.stores.slab cimport SlabHead
+from pyslirp.engine.tables.flow cimport Flow
+
+cdef enum:
+    SEGMENT_PIECES = 8          # a segment of 64 KiB lies in at most six chunks
+
+# Why a connection ended; names in core/core.pyx, shown in events and snapshots.
+cdef enum TcpEnd:
+    END_NONE = 0
+    END_CLOSED                  # both sides closed, all bytes delivered
+    END_RESET_BY_GUEST
+    END_RESET_BY_HOST
+    END_REFUSED                 # by the host (guest opened) or by the guest (host opened)
+    END_UNREACHABLE
+    END_TIMED_OUT
+    END_DENIED
+    END_NO_MEMORY
+    END_SHUTDOWN                # by the caller
+    END_COUNT
+
+# What a flow with a Python handler is told.
+cdef enum TcpNotice:
+    NOTICE_CONNECTED = 1
+    NOTICE_READABLE = 2
+    NOTICE_WRITABLE = 3
+    NOTICE_FINISHED = 4         # the guest will send no more, and all it sent has been read
+
+# One segment on its way to the guest.
+cdef struct TcpSegment:
+    u32 seq
+    u32 ack
+    u8 flags
+    u16 window
+    u8[OPTIONS_MAX] options
+    u32 option_bytes
+    Piece[SEGMENT_PIECES] pieces
+    int piece_count
+    u32 payload_bytes
+    u32 mss                     # where payload_bytes is larger, the link (or the core for it) cuts it into these
+
+# What a connection needs of the floor above; the core fills it in.
+cdef struct TcpEnv:
+    void *ctx
+    # False: the link is full or the guest's MAC is not known yet; the connection will be run again when that changes.
+    bint (*emit)(void *ctx, Flow *flow, const TcpSegment *segment) noexcept nogil
+    void (*notify)(void *ctx, Flow *flow, TcpNotice what) noexcept nogil
+    u32 (*burst)(void *ctx, Flow *flow) noexcept nogil          # most payload bytes the link takes in one segment
+    HostOps host
+    ChunkPool *pool
+    Counters *counters
+    PieceArena arena
+
+cdef struct Tcp:
+    SlabHead slab
+    u8 state                    # TcpState
+    u8 end                      # TcpEnd, once it is over
+    bint timestamps             # agreed on both sides (RFC 7323)
+    bint sack                   # agreed
+    bint scaling                # the guest offered window scale
+    u32 ts_recent               # RFC 7323 TS.Recent
+    ns_t ts_recent_at
+    u32 ts_offset               # added to our clock: says nothing about uptime
+    u64 last_ack_sent           # wide; for TS.Recent (RFC 7323 section 4.3)
+    u16 our_mss                 # what our SYN announces
+    u32 secret                  # of the ISN
+    TcpReceive rcv
+    TcpSend snd
+    Rtt rtt
+    Congestion cc
+    ns_t at_retransmit          # deadlines; ns_never() when not set.  Retransmission or persist timer
+    bint persisting             # at_retransmit is the persist timer
+    ns_t at_ack                 # delayed ACK
+    ns_t at_life                # handshake limit, keepalive, 2MSL
+    u32 tries                   # handshake retransmissions, or keepalive probes without an answer
+    ns_t challenged             # last challenge ACK
+    bint host_readable          # the socket may have data: read until EAGAIN
+    bint host_writable          # the socket takes data
+    bint host_hup               # the host's end of stream is known to be behind the data: a short read is not the last
+    i32 host_error              # errno of a socket that has failed; 0
+    bint host_ended             # recv said 0, or the handler has finished writing
+    bint host_finished          # we have shut its writing side down, or told the handler
+    bint read_told              # the handler has been told that there is something to read
+    bint write_told             # the handler waits for room
+    bint blocked                # the last emit failed: on the list of those to run when the link drains
+
+cdef enum:
+    DELAYED_ACK_MS = 40         # RFC 9293 3.8.6.3 allows 500
+    TIME_WAIT_SECONDS = 10      # 2 MSL: no segment lives longer than a few seconds on a guest's link (libslirp: 10)
+    HANDSHAKE_SECONDS = 75      # to finish a handshake with the guest (4.4BSD TCPTV_KEEP_INIT)
+    STALL_SECONDS = 600         # the guest acknowledges nothing (RFC 9293 3.8.3 R2: at least 100 s; a paused VM comes back)
+    KEEPALIVE_SECONDS = 7200    # of silence before the first probe (RFC 9293 3.8.4)
+    KEEPALIVE_PROBES = 9
+    KEEPALIVE_INTERVAL_SECONDS = 75
+
+cdef void tcp_init(TcpEnv *env, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset) noexcept nogil
+cdef void tcp_free(TcpEnv *env, Tcp *t) noexcept nogil                                       # memory only
+cdef void tcp_hold(TcpEnv *env, Flow *flow, Tcp *t, const Packet *syn, ns_t now) noexcept nogil         # guest's SYN -> HELD
+cdef void tcp_host_connected(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil       # HELD -> SYN_RCVD
+cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil                 # -> SYN_SENT
+cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) noexcept nogil
+cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest) noexcept nogil     # reset, both ways
+cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error) noexcept nogil            # connect or an open socket; errno
+cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil
+cdef bint tcp_over(const Tcp *t) noexcept nogil                                              # nothing is left to do: the flow may be freed
+cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil                       # TIME_WAIT yields to this SYN (RFC 9293 MAY-2, RFC 6191)
+# For the relay.
+cdef void tcp_enter(Tcp *t, TcpEvent event) noexcept nogil
+cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil   # one segment; False: link full

@@ -1,0 +1,482 @@
+"""A connection with a guest: RFC 9293 on the guest's side, two byte queues, and a target that takes and gives bytes.
+
+What is done here and what is left to others.  Both ends of a relayed connection are real: the guest's TCP, and the host
+kernel's TCP behind the socket.  This one terminates the guest's connection completely (every state, every timer), because
+what lies between us and the guest may lose and delay (a UDP link, a busy host).  Pacing, path MTU and congestion towards
+the far server are the host kernel's.  What couples the two is flow control: a window is offered to the guest only for
+what the host takes, the host is read only for what the guest takes; and the ends: FIN becomes shutdown(SHUT_WR) once all
+bytes before it are delivered, the host's end of stream becomes FIN, a reset on one side is a reset on the other.
+
+Life.  Guest opens: tcp_hold (HELD) - the core asks for a verdict and connects - tcp_host_connected (SYN_RCVD) - the guest's
+ACK (ESTABLISHED).  Host opens: tcp_open (SYN_SENT) - SYN,ACK (ESTABLISHED).  The end: CLOSED by the table in state.pyx, and
+then tcp_over() is true once the host has got all its bytes.  The core owns the Flow and the Tcp and frees them.
+
+Who calls what.  tcp_input only takes a segment in; it sends nothing but what the RFC wants at once (a reset, a challenge
+ACK).  tcp_run, once a flow and batch, moves bytes both ways, sends segments and one acknowledgment, and sets the deadlines.
+
+Units: sequence numbers are 64 bits wide (base/seq.pxd), times nanoseconds of the caller's clock.
+"""
+
+from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT
+
+from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.seq cimport seq_wide
+from pyslirp.engine.base.status cimport (
+    OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_CHALLENGE_ACK, TCP_CHALLENGE_LIMITED, TCP_FAST_RETRANSMIT, TCP_OLD_TIMESTAMP,
+    TCP_OUT_OF_ORDER, TCP_OUT_OF_WINDOW, TCP_RST_INVALID, TCP_RST_RECEIVED, TCP_RST_SENT, Status)
+from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
+from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_acked, cc_init, cc_lost, cc_recovered
+from pyslirp.engine.protocols.tcp.options cimport (
+    MSS_DEFAULT, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
+from pyslirp.engine.protocols.tcp.receive cimport (
+    RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_free, rcv_init, rcv_sack_blocks, rcv_segment)
+from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_sample
+from pyslirp.engine.protocols.tcp.state cimport (
+    CLOSED, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN, EV_SYN_ACK, HELD,
+    SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
+from pyslirp.engine.protocols.tcp.transmit cimport (
+    AckResult, snd_acknowledged, snd_find_losses, snd_flight, snd_free, snd_init, snd_lose_all, snd_lose_first, snd_sacked)
+from pyslirp.engine.stores.byte_queue cimport bq_peek
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.tables.flow cimport Flow
+
+cdef enum:
+    MILLISECOND = 1000000
+    CHALLENGE_MS = 500          # at most one challenge ACK of a connection in this time (RFC 5961 section 7)
+
+
+cdef inline ns_t _seconds(i64 n) noexcept nogil:
+    return n * <i64>1000 * MILLISECOND
+
+
+cdef void tcp_enter(Tcp *t, TcpEvent event) noexcept nogil:
+    t.state = <u8>tcp_next(<TcpState>t.state, event)
+
+
+cdef inline u32 _ts_clock(const Tcp *t, ns_t now) noexcept nogil:
+    return <u32>(now // MILLISECOND) + t.ts_offset
+
+
+# -- making and ending ------------------------------------------------------------------------------------------------
+
+cdef void tcp_init(TcpEnv *env, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset) noexcept nogil:
+    t.state = CLOSED
+    t.our_mss = our_mss
+    t.ts_offset = ts_offset
+    t.snd.mss = our_mss if our_mss < MSS_DEFAULT else MSS_DEFAULT
+    snd_init(&t.snd, env.pool, iss)
+    rtt_init(&t.rtt)
+    cc_init(&t.cc, RENO, t.snd.mss)
+    rcv_init(&t.rcv, env.pool, 0, _first_window(t))
+    t.at_retransmit = ns_never()
+    t.at_ack = ns_never()
+    t.at_life = ns_never()
+
+
+cdef inline u32 _first_window(const Tcp *t) noexcept nogil:
+    """A few segments at least, however large the link's MTU is."""
+    return RCV_WINDOW_FIRST if 8 * <u32>t.our_mss < <u32>RCV_WINDOW_FIRST else 8 * <u32>t.our_mss
+
+
+cdef void tcp_free(TcpEnv *env, Tcp *t) noexcept nogil:
+    rcv_free(&t.rcv)
+    snd_free(&t.snd)
+
+
+cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept nogil:
+    """Numbers and options of the guest's SYN or SYN,ACK."""
+    cdef TcpOptions o
+    cdef u32 mss
+    if options_parse(&o, syn.options, syn.option_bytes) != OK:
+        count(env.counters, TCP_BAD_OPTIONS)        # what was read before the bad one counts
+    rcv_init(&t.rcv, env.pool, (<u64>1 << 32) | syn.seq, _first_window(t))
+    mss = o.mss if o.mss else MSS_DEFAULT
+    if mss < MSS_MIN:
+        mss = MSS_MIN
+    if mss > t.our_mss:
+        mss = t.our_mss
+    t.scaling = o.has_window_scale
+    t.snd.scale = o.window_scale if t.scaling else 0
+    t.rcv.scale = RCV_SCALE if t.scaling else 0
+    if not t.scaling:
+        t.rcv.limit_max = 65535
+        if t.rcv.limit > 65535:
+            t.rcv.limit = 65535
+    t.sack = o.sack_permitted
+    t.timestamps = o.has_timestamps
+    if t.timestamps:
+        t.ts_recent = o.ts_value
+        t.ts_recent_at = now
+        mss -= 12
+    t.snd.mss = mss
+    t.snd.wnd = syn.window                          # never scaled in a SYN (RFC 7323 section 2.2)
+    t.snd.wnd_max = syn.window
+    t.snd.wl1 = t.rcv.irs
+    t.snd.wl2 = t.snd.iss
+    cc_init(&t.cc, RENO, mss)
+
+
+cdef void tcp_hold(TcpEnv *env, Flow *flow, Tcp *t, const Packet *syn, ns_t now) noexcept nogil:
+    _learn_syn(env, t, syn, now)
+    tcp_enter(t, EV_HOLD)
+
+
+cdef void tcp_host_connected(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    if t.state != HELD:
+        return
+    t.host_writable = True
+    t.at_life = now + _seconds(HANDSHAKE_SECONDS)
+    tcp_enter(t, EV_HOST_CONNECTED)
+
+
+cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    t.at_life = now + _seconds(HANDSHAKE_SECONDS)
+    t.scaling = True
+    t.sack = True
+    t.timestamps = True
+    tcp_enter(t, EV_CONNECT)
+
+
+cdef void _reset_segment(TcpEnv *env, Flow *flow, u32 seq, u32 ack, bint with_ack) noexcept nogil:
+    cdef TcpSegment segment
+    segment.seq = seq
+    segment.ack = ack
+    segment.flags = TCP_RST | (TCP_ACK if with_ack else 0)
+    segment.window = 0
+    segment.option_bytes = 0
+    segment.piece_count = 0
+    segment.payload_bytes = 0
+    segment.mss = 0
+    count(env.counters, TCP_RST_SENT)
+    env.emit(env.ctx, flow, &segment)               # a reset that finds the link full is lost; the guest's next segment gets another
+
+
+cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest) noexcept nogil:
+    if tcp_over(t):
+        return
+    if tell_guest:
+        if t.state == HELD:
+            _reset_segment(env, flow, 0, <u32>(t.rcv.irs + 1), True)
+        elif t.state != CLOSED and t.state != SYN_SENT and t.state != TIME_WAIT:
+            _reset_segment(env, flow, <u32>t.snd.nxt, <u32>t.rcv.nxt, True)
+    if flow.socket != NULL:
+        env.host.close(env.host.ctx, flow.socket, True)
+        flow.socket = NULL
+    t.end = <u8>reason
+    t.host_finished = True
+    t.rcv.first_pending = 0
+    t.at_retransmit = ns_never()
+    t.at_ack = ns_never()
+    t.at_life = ns_never()
+    tcp_enter(t, EV_ABORT)
+
+
+cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error) noexcept nogil:
+    cdef bint held = t.state == HELD
+    t.host_error = error
+    if error == ECONNREFUSED and held:
+        tcp_abort(env, flow, t, END_REFUSED, True)
+    elif held and (error == EHOSTUNREACH or error == ENETUNREACH):
+        tcp_abort(env, flow, t, END_UNREACHABLE, False)     # the core says it with ICMP
+    elif held and error == ETIMEDOUT:
+        tcp_abort(env, flow, t, END_TIMED_OUT, False)       # no answer is no answer
+    else:
+        tcp_abort(env, flow, t, END_RESET_BY_HOST, True)
+
+
+cdef bint tcp_over(const Tcp *t) noexcept nogil:
+    return t.state == CLOSED and t.end != END_NONE and t.host_finished
+
+
+cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil:
+    return t.state == TIME_WAIT and seq_wide(t.rcv.nxt, syn.seq) > t.rcv.nxt
+
+
+cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil:
+    cdef ns_t first = t.at_retransmit
+    if t.at_ack < first:
+        first = t.at_ack
+    return t.at_life if t.at_life < first else first
+
+
+# -- one segment out --------------------------------------------------------------------------------------------------
+
+cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
+    cdef u32 n = 0
+    cdef int blocks
+    cdef u32[SACK_BLOCKS_MAX] start
+    cdef u32[SACK_BLOCKS_MAX] end
+    if segment.flags & TCP_SYN:
+        return options_put_syn(segment.options, t.our_mss, t.scaling, RCV_SCALE, t.sack, t.timestamps, _ts_clock(t, now), t.ts_recent)
+    if t.timestamps:
+        n = options_put_timestamps(segment.options, _ts_clock(t, now), t.ts_recent)
+    if t.sack and t.rcv.islands.count:
+        blocks = rcv_sack_blocks(&t.rcv, 3 if t.timestamps else 4, start, end)
+        n += options_put_sack(segment.options + n, blocks, start, end)
+    return n
+
+
+cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil:
+    """One segment with `length` bytes of the send queue; False when the link has no room."""
+    cdef TcpSegment segment
+    segment.seq = <u32>seq
+    segment.flags = flags
+    segment.ack = <u32>t.rcv.nxt if flags & TCP_ACK else 0
+    segment.window = rcv_advertise(&t.rcv, flags & TCP_SYN)
+    segment.option_bytes = _put_options(t, &segment, now)
+    segment.payload_bytes = length
+    segment.mss = t.snd.mss
+    segment.piece_count = bq_peek(&t.snd.queue, seq - t.snd.iss - 1, length, segment.pieces, SEGMENT_PIECES) if length else 0
+    if not env.emit(env.ctx, flow, &segment):
+        t.blocked = True
+        t.rcv.ack_now = t.rcv.ack_now or flags & TCP_ACK != 0
+        return False
+    if flags & TCP_ACK:
+        t.rcv.ack_now = False
+        t.rcv.unacked_bytes = 0
+        t.at_ack = ns_never()
+        t.last_ack_sent = t.rcv.nxt
+    return True
+
+
+cdef void _challenge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    """RFC 5961: an ACK that a real peer corrects itself by and that tells a forger nothing."""
+    if t.challenged and now - t.challenged < <ns_t>CHALLENGE_MS * MILLISECOND:
+        count(env.counters, TCP_CHALLENGE_LIMITED)
+        return
+    t.challenged = now
+    count(env.counters, TCP_CHALLENGE_ACK)
+    tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
+
+
+# -- a segment in -----------------------------------------------------------------------------------------------------
+
+cdef void _established(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    t.tries = 0
+    t.at_life = now + _seconds(KEEPALIVE_SECONDS)
+    env.notify(env.ctx, flow, NOTICE_CONNECTED)
+
+
+cdef void _take_window(Tcp *t, const Packet *p, u64 seq, u64 ack) noexcept nogil:
+    """RFC 9293 3.10.7.4: an old segment does not change the window."""
+    if t.snd.wl1 < seq or (t.snd.wl1 == seq and t.snd.wl2 <= ack):
+        t.snd.wnd = <u64>p.window << (0 if p.tcp_flags & TCP_SYN else t.snd.scale)
+        t.snd.wl1 = seq
+        t.snd.wl2 = ack
+        if t.snd.wnd > t.snd.wnd_max:
+            t.snd.wnd_max = t.snd.wnd
+        if t.persisting and t.snd.wnd:
+            t.persisting = False
+            t.rtt.backoff = 0
+            t.at_retransmit = ns_never()
+
+
+cdef void _begin_recovery(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
+    count(env.counters, TCP_FAST_RETRANSMIT)
+    t.snd.recovering = True
+    t.snd.timed_out = False
+    t.snd.recover = t.snd.nxt
+    cc_lost(&t.cc, t.snd.nxt - t.snd.una, now)
+
+
+cdef void _duplicate_ack(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
+    """A guest without SACK (RFC 5681 3.2, RFC 6582)."""
+    t.snd.duplicates += 1
+    if t.snd.duplicates == 3 and not t.snd.recovering:
+        snd_lose_first(&t.snd)
+        _begin_recovery(env, t, now)
+    elif t.snd.duplicates > 3 and t.snd.recovering and not t.snd.timed_out:
+        t.cc.cwnd += t.snd.mss                  # a segment has left the network
+
+
+cdef void _take_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil:
+    cdef int i
+    cdef u64 new = 0
+    for i in range(o.sack_count):
+        new += snd_sacked(&t.snd, seq_wide(t.snd.una, o.sack_start[i]), seq_wide(t.snd.una, o.sack_end[i]))
+    if new and snd_find_losses(&t.snd) and not t.snd.recovering:
+        _begin_recovery(env, t, now)
+
+
+cdef void _new_ack(TcpEnv *env, Flow *flow, Tcp *t, u64 ack, ns_t now) noexcept nogil:
+    """SND.UNA < ack <= SND.NXT."""
+    cdef AckResult result
+    cdef u64 flight = snd_flight(&t.snd)
+    cdef bint limited = 2 * flight >= t.cc.cwnd if t.cc.cwnd < t.cc.ssthresh else flight + t.snd.mss >= t.cc.cwnd
+    snd_acknowledged(&t.snd, ack, now, &result)
+    if result.sample:
+        rtt_sample(&t.rtt, result.sample)
+    t.tries = 0
+    if t.snd.recovering:
+        if ack >= t.snd.recover:
+            t.snd.recovering = False
+            cc_recovered(&t.cc, now)
+        elif t.snd.timed_out:
+            cc_acked(&t.cc, result.acked, True, now)
+        elif not t.sack:                        # partial ACK: the next hole, and deflate (RFC 6582 3.2 step 5)
+            snd_lose_first(&t.snd)
+            t.cc.cwnd = t.cc.cwnd - result.acked + t.snd.mss if t.cc.cwnd > result.acked else t.snd.mss
+    else:
+        cc_acked(&t.cc, result.acked, limited, now)
+    t.at_retransmit = ns_never()                # set anew in tcp_run while something is in flight (RFC 6298 5.3)
+    if result.fin_acked:
+        _fin_acknowledged(t, now)
+
+
+cdef void _fin_acknowledged(Tcp *t, ns_t now) noexcept nogil:
+    tcp_enter(t, EV_ACK_OF_FIN)
+    if t.state == TIME_WAIT:
+        t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+    elif t.state == CLOSED:
+        t.end = END_CLOSED
+        t.at_life = ns_never()
+
+
+cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, ns_t now) noexcept nogil:
+    """RFC 9293 3.10.7.4 fifth; False: the segment is not to be looked at further."""
+    cdef u64 ack = seq_wide(t.snd.una, p.ack)
+    cdef u64 wnd = t.snd.wnd
+    if t.state == SYN_RCVD:
+        if ack <= t.snd.una or ack > t.snd.nxt:
+            _reset_segment(env, flow, p.ack, 0, False)
+            return False
+        tcp_enter(t, EV_ACK_OF_SYN)
+        _new_ack(env, flow, t, ack, now)
+        _take_window(t, p, seq, ack)
+        _established(env, flow, t, now)
+        return True
+    if ack > t.snd.nxt or ack + t.snd.wnd_max < t.snd.una:
+        count(env.counters, TCP_BAD_ACK)
+        _challenge(env, flow, t, now)           # RFC 5961 section 5.2
+        return False
+    _take_window(t, p, seq, ack)
+    if ack > t.snd.una:
+        _new_ack(env, flow, t, ack, now)
+        if t.sack and (o.sack_count or t.snd.sacked_bytes):
+            _take_sacks(env, t, o, now)
+    elif ack == t.snd.una and t.snd.nxt > t.snd.una:
+        if t.sack:
+            if o.sack_count:
+                _take_sacks(env, t, o, now)
+        elif p.payload_bytes == 0 and wnd == t.snd.wnd and not p.tcp_flags & (TCP_FIN | TCP_SYN):
+            _duplicate_ack(env, t, now)
+    return True
+
+
+cdef void _input_syn_sent(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) noexcept nogil:
+    """RFC 9293 3.10.7.3."""
+    cdef u64 ack = seq_wide(t.snd.una, p.ack)
+    cdef AckResult result
+    if p.tcp_flags & TCP_ACK and (ack <= t.snd.iss or ack > t.snd.nxt):
+        if not p.tcp_flags & TCP_RST:
+            _reset_segment(env, flow, p.ack, 0, False)
+        return
+    if p.tcp_flags & TCP_RST:
+        if p.tcp_flags & TCP_ACK:
+            count(env.counters, TCP_RST_RECEIVED)
+            tcp_abort(env, flow, t, END_REFUSED, False)
+        return
+    if not p.tcp_flags & TCP_SYN:
+        return
+    _learn_syn(env, t, p, now)
+    t.rcv.ack_now = True
+    if p.tcp_flags & TCP_ACK:
+        snd_acknowledged(&t.snd, ack, now, &result)
+        if result.sample:
+            rtt_sample(&t.rtt, result.sample)
+        t.snd.wl2 = ack
+        t.at_retransmit = ns_never()
+        tcp_enter(t, EV_SYN_ACK)
+        _established(env, flow, t, now)
+    else:
+        tcp_enter(t, EV_SYN)
+        snd_lose_all(&t.snd)                    # the SYN goes out again, now as SYN,ACK
+
+
+cdef bint _take_timestamp(TcpEnv *env, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, ns_t now) noexcept nogil:
+    """PAWS (RFC 7323 section 5.3); False: an old duplicate."""
+    if not o.has_timestamps:
+        return bool(p.tcp_flags & TCP_RST)      # section 3.2: SHOULD be dropped on a connection with timestamps
+    if <i32>(o.ts_value - t.ts_recent) < 0 and not p.tcp_flags & TCP_RST and now - t.ts_recent_at < _seconds(24 * 86400):
+        return False
+    if seq <= t.last_ack_sent and not p.tcp_flags & TCP_RST:
+        t.ts_recent = o.ts_value
+        t.ts_recent_at = now
+    return True
+
+
+cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexcept nogil:
+    """RFC 5961 section 3.2: only the exact number resets."""
+    if seq == t.rcv.nxt:
+        count(env.counters, TCP_RST_RECEIVED)
+        tcp_abort(env, flow, t, END_REFUSED if t.state == SYN_RCVD and flow.inbound else END_RESET_BY_GUEST, False)
+    else:
+        count(env.counters, TCP_RST_INVALID)
+        _challenge(env, flow, t, now)
+
+
+cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) noexcept nogil:
+    cdef TcpOptions o
+    cdef u64 seq
+    cdef u32 length = p.payload_bytes + (1 if p.tcp_flags & TCP_SYN else 0) + (1 if p.tcp_flags & TCP_FIN else 0)
+    cdef bint in_window
+    cdef Status status
+    if t.state == HELD:
+        if p.tcp_flags & TCP_RST and seq_wide(t.rcv.nxt, p.seq) == t.rcv.nxt:
+            tcp_abort(env, flow, t, END_RESET_BY_GUEST, False)
+        return                                  # a repeated SYN waits like the first
+    if t.state == SYN_SENT:
+        _input_syn_sent(env, flow, t, p, now)
+        return
+    if t.state == CLOSED:
+        return
+    if options_parse(&o, p.options, p.option_bytes) != OK:
+        count(env.counters, TCP_BAD_OPTIONS)
+        return
+    seq = seq_wide(t.rcv.nxt, p.seq)
+    if t.timestamps and not _take_timestamp(env, t, p, &o, seq, now):
+        count(env.counters, TCP_OLD_TIMESTAMP)
+        t.rcv.ack_now = True
+        return
+    in_window = rcv_acceptable(&t.rcv, seq, length)
+    if not in_window and not p.tcp_flags & TCP_RST:
+        # An ACK answers it; the ACK field still counts where the window is closed or the segment is old (RFC 9293 3.10.7.4).
+        count(env.counters, TCP_OUT_OF_WINDOW)
+        t.rcv.ack_now = True
+        if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
+            if p.tcp_flags & TCP_ACK:           # the second half of a simultaneous open
+                _take_ack(env, flow, t, p, &o, seq, now)
+            else:
+                snd_lose_all(&t.snd)            # our SYN,ACK was lost
+        elif p.tcp_flags & TCP_ACK and not p.tcp_flags & TCP_SYN and seq <= t.rcv.nxt:
+            _take_ack(env, flow, t, p, &o, seq, now)
+        return
+    if p.tcp_flags & TCP_RST:
+        if in_window:
+            _take_reset(env, flow, t, seq, now)
+        else:
+            count(env.counters, TCP_RST_INVALID)
+        return
+    if p.tcp_flags & TCP_SYN:
+        _challenge(env, flow, t, now)           # RFC 5961 section 4.2
+        return
+    if not p.tcp_flags & TCP_ACK or not _take_ack(env, flow, t, p, &o, seq, now):
+        return
+    if length and t.state != CLOSED and t.state != TIME_WAIT:
+        status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
+        if status != OK:
+            count(env.counters, status)
+            t.rcv.ack_now = True                # RFC 5681 4.2: at once, so that the sender learns of the gap
+            if status == TCP_OUT_OF_ORDER and not t.sack:
+                t.rcv.duplicate_acks += 1
+        elif t.rcv.islands.count:
+            t.rcv.ack_now = True                # it has filled a gap
+        if t.rcv.fin and p.tcp_flags & TCP_FIN and status == OK:
+            t.rcv.ack_now = True
+            tcp_enter(t, EV_FIN)
+            if t.state == TIME_WAIT:
+                t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+    elif length and t.state == TIME_WAIT:
+        t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+    if t.state == TIME_WAIT and p.tcp_flags & TCP_FIN:
+        t.rcv.ack_now = True

@@ -1,0 +1,296 @@
+"""What comes from the guest, in order or not, on its way to the host.
+
+Goal: in-order payload goes from the frame that it came in straight to the host's socket, in one call for a batch; only
+what the socket does not take, and what came too early, is copied.
+
+How the parts lie.  The stream from the first unconsumed byte on is: `queue` (head to tail, copied), then `pending` (still
+in the frames of this batch), then islands (copied ahead of their turn into the queue's chunks).  `nxt` is the end of
+queue + pending + whatever island has become contiguous.  Pending pieces never outlive a batch: rcv_settle turns them into
+bytes the host has taken and bytes in the queue.
+
+Window.  What is held may not exceed `limit`; the right edge is head + limit, rounded up to the scale so that it never
+moves left.  `limit` begins small and doubles while the host takes a whole window within a few round trips (dynamic
+right-sizing), so a slow reader never gets a large buffer.
+
+Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.
+
+Left out: urgent data is delivered in line.
+"""
+
+from libc.stdlib cimport free, malloc, realloc
+
+from pyslirp.engine.base.ints cimport ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
+from pyslirp.engine.base.status cimport (
+    OK, TCP_DUPLICATE, TCP_NO_MEMORY, TCP_OUT_OF_ORDER, TCP_PAST_FIN, TCP_REASSEMBLY_FULL, Status)
+from pyslirp.engine.stores.byte_queue cimport bq_extend, bq_free, bq_init, bq_pass, bq_store
+from pyslirp.engine.stores.chunks cimport ChunkPool
+from pyslirp.engine.stores.ranges cimport ranges_add, ranges_drop_below, ranges_find, ranges_free, ranges_init
+
+cdef enum:
+    ARENA_FIRST = 256
+    ARENA_MAX = 65536           # pieces of one batch; beyond it a segment is treated as lost
+    QUICK_FIRST = 16            # Linux's TCP_MAX_QUICKACKS
+    GROWTH_ROUNDS = 4           # round trips in which a whole window must be taken for it to grow
+    GROWTH_FLOOR_MS = 50        # but at least this long: a wake-up here can take longer than a round trip
+
+
+cdef bint arena_init(PieceArena *a) noexcept nogil:
+    a.used = 0
+    a.room = ARENA_FIRST
+    a.nodes = <PendingPiece *>malloc(ARENA_FIRST * sizeof(PendingPiece))
+    return a.nodes != NULL
+
+
+cdef void arena_free(PieceArena *a) noexcept nogil:
+    free(a.nodes)
+    a.nodes = NULL
+    a.room = 0
+
+
+cdef u32 _arena_take(PieceArena *a, const u8 *data, u32 length) noexcept nogil:
+    """Index + 1 of a new node, or 0 when there are too many."""
+    cdef PendingPiece *wider
+    if a.used == a.room:
+        if a.room >= ARENA_MAX:
+            return 0
+        wider = <PendingPiece *>realloc(a.nodes, 2 * a.room * sizeof(PendingPiece))
+        if wider == NULL:
+            return 0
+        a.nodes = wider
+        a.room *= 2
+    a.nodes[a.used].piece.data = <u8 *>data
+    a.nodes[a.used].piece.length = length
+    a.nodes[a.used].next = 0
+    a.used += 1
+    return a.used
+
+
+cdef void rcv_init(TcpReceive *r, ChunkPool *pool, u64 irs, u32 first_window) noexcept nogil:
+    r.irs = irs
+    r.nxt = irs + 1
+    r.adv = irs + 1
+    r.fin = 0
+    bq_init(&r.queue, pool)
+    ranges_init(&r.islands)
+    r.first_pending = 0
+    r.last_pending = 0
+    r.pending_bytes = 0
+    r.limit = first_window
+    r.limit_max = first_window if first_window > RCV_WINDOW_MAX else RCV_WINDOW_MAX
+    r.quick = QUICK_FIRST
+
+
+cdef void rcv_free(TcpReceive *r) noexcept nogil:
+    bq_free(&r.queue)
+    ranges_free(&r.islands)
+
+
+cdef bint rcv_acceptable(const TcpReceive *r, u64 seq, u32 length) noexcept nogil:
+    # A bare ACK may lie on the right edge: a sender that has filled the window sends it from there.
+    if length == 0:
+        return r.nxt <= seq <= r.adv
+    if r.adv == r.nxt:
+        return False
+    return seq < r.adv and seq + length > r.nxt
+
+
+cdef u64 rcv_data_end(const TcpReceive *r) noexcept nogil:
+    return r.nxt - 1 if r.fin else r.nxt
+
+
+cdef void _remember(TcpReceive *r, u64 seq) noexcept nogil:
+    """`seq` is in the island heard last: report it first."""
+    cdef int i
+    for i in range(RCV_RECENT - 1, 0, -1):
+        r.recent[i] = r.recent[i - 1]
+    r.recent[0] = seq
+
+
+cdef Status _store_early(TcpReceive *r, u64 seq, const u8 *payload, u32 length) noexcept nogil:
+    cdef int new = ranges_add(&r.islands, seq, seq + length)
+    if new < 0:
+        return TCP_REASSEMBLY_FULL
+    _remember(r, seq)
+    if new == 0:
+        return TCP_DUPLICATE
+    if not bq_store(&r.queue, seq - r.irs - 1, payload, length):
+        # What was there before is still there, but which part is no longer known: forget the islands (reneging,
+        # RFC 2018 section 8, is allowed and the sender's timeout repairs it).
+        ranges_free(&r.islands)
+        return TCP_NO_MEMORY
+    return TCP_OUT_OF_ORDER
+
+
+cdef void _join(TcpReceive *r) noexcept nogil:
+    """Islands that have become contiguous count as arrived."""
+    cdef int at = ranges_find(&r.islands, r.nxt)
+    if at >= 0:
+        r.nxt = r.islands.items[at].end
+    ranges_drop_below(&r.islands, r.nxt)
+
+
+cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload, u32 length, bint fin) noexcept nogil:
+    cdef u32 cut, node
+    cdef Status status
+    if r.fin:
+        return TCP_PAST_FIN if seq + length + (1 if fin else 0) > r.nxt else TCP_DUPLICATE
+    if seq + length > r.adv:                    # beyond the window: keep what fits; the FIN is not there then
+        length = <u32>(r.adv - seq) if r.adv > seq else 0
+        fin = False
+    if seq < r.nxt:
+        cut = <u32>(r.nxt - seq)
+        if cut > length or (cut == length and not fin):
+            return TCP_DUPLICATE
+        seq += cut
+        payload += cut
+        length -= cut
+    if length > r.segment_bytes:
+        r.segment_bytes = length
+    if seq > r.nxt:
+        # A FIN that is early is not remembered: the guest repeats it until it is acknowledged.
+        return _store_early(r, seq, payload, length) if length else TCP_OUT_OF_ORDER
+    if length and r.islands.count:
+        status = _store_early(r, seq, payload, length)
+        if status == TCP_REASSEMBLY_FULL or status == TCP_NO_MEMORY:
+            return status
+        fin = fin and ranges_find(&r.islands, seq + length) < 0
+        _join(r)
+        if r.nxt != seq + length:
+            fin = False
+    elif length and r.nxt - r.irs - 1 != r.queue.tail + r.pending_bytes:
+        # An island was joined in this batch: what follows it is copied behind it.
+        if not bq_store(&r.queue, seq - r.irs - 1, payload, length):
+            return TCP_NO_MEMORY
+        r.nxt += length
+    elif length:
+        node = _arena_take(a, payload, length)
+        if node == 0:
+            return TCP_NO_MEMORY
+        if r.last_pending:
+            a.nodes[r.last_pending - 1].next = node
+        else:
+            r.first_pending = node
+        r.last_pending = node
+        r.pending_bytes += length
+        r.nxt += length
+    r.unacked_bytes += length
+    if fin:
+        r.fin = r.nxt
+        r.nxt += 1
+    return OK
+
+
+cdef int rcv_pending(const TcpReceive *r, const PieceArena *a, Piece *out, int limit) noexcept nogil:
+    cdef int n = 0
+    cdef u32 node = r.first_pending
+    while node and n < limit:
+        out[n] = a.nodes[node - 1].piece
+        node = a.nodes[node - 1].next
+        n += 1
+    return n
+
+
+cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nogil:
+    cdef u64 at = r.queue.tail, skip = taken
+    cdef u32 node = r.first_pending
+    cdef const Piece *piece
+    cdef bint kept = True
+    if taken:
+        bq_pass(&r.queue, taken)
+    while node:
+        piece = &a.nodes[node - 1].piece
+        if skip >= piece.length:
+            skip -= piece.length
+        elif kept:
+            kept = bq_store(&r.queue, at + skip, piece.data + skip, piece.length - skip)
+            if kept:
+                skip = 0
+            else:
+                # The bytes from here on never came.  Islands behind them are forgotten with them.
+                ranges_free(&r.islands)
+                r.fin = 0
+                r.nxt = r.irs + 1 + at + skip
+                break
+        at += piece.length
+        node = a.nodes[node - 1].next
+    r.first_pending = 0
+    r.last_pending = 0
+    r.pending_bytes = 0
+    bq_extend(&r.queue, rcv_data_end(r) - r.irs - 1)
+    return kept
+
+
+cdef void rcv_took(TcpReceive *r, u64 length, ns_t now, ns_t rtt) noexcept nogil:
+    cdef ns_t patience = GROWTH_ROUNDS * rtt
+    if patience < <ns_t>GROWTH_FLOOR_MS * 1000000:
+        patience = <ns_t>GROWTH_FLOOR_MS * 1000000
+    if now - r.taken_since > patience:
+        r.taken_since = now
+        r.taken = 0
+    r.taken += length
+    if r.taken >= r.limit and r.limit < r.limit_max:
+        r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
+        r.taken = 0
+        r.taken_since = now
+
+
+cdef inline u64 _edge(const TcpReceive *r) noexcept nogil:
+    """Where the window may reach: as far ahead of what the host has taken as the buffer is large."""
+    cdef u64 edge = r.irs + 1 + r.queue.head + r.limit
+    return edge if edge > r.adv else r.adv
+
+
+cdef bint rcv_update_due(const TcpReceive *r) noexcept nogil:
+    # Receiver's SWS avoidance as Linux has it (tcp_cleanup_rbuf): only when the guest has less than half a buffer left
+    # and is to learn of at least twice as much; the first full segment of a closed window counts always.
+    cdef u64 edge = _edge(r), known = r.adv - r.nxt, least = r.segment_bytes
+    if r.fin:
+        return False
+    if least == 0 or least > r.limit // 2:
+        least = r.limit // 2
+    return 2 * known <= r.limit and edge - r.nxt >= 2 * known and edge - r.adv >= least
+
+
+cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil:
+    cdef u64 edge = _edge(r), step = (<u64>1 << (0 if syn else r.scale)) - 1, field
+    field = (edge - r.nxt + step) >> (0 if syn else r.scale)
+    if field > 65535:
+        field = 65535
+    edge = r.nxt + (field << (0 if syn else r.scale))
+    if edge > r.adv:
+        r.adv = edge
+    return <u16>field
+
+
+cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil:
+    cdef int n = 0, i, at
+    cdef u32 k
+    cdef u64 reported[RCV_RECENT + 1]
+    for i in range(RCV_RECENT):
+        if n == most:
+            return n
+        at = ranges_find(&r.islands, r.recent[i])
+        if at < 0 or _in(reported, n, r.islands.items[at].start):
+            continue
+        reported[n] = r.islands.items[at].start
+        start[n] = <u32>r.islands.items[at].start
+        end[n] = <u32>r.islands.items[at].end
+        n += 1
+    for k in range(r.islands.count):
+        if n == most:
+            return n
+        if not _in(reported, n, r.islands.items[k].start):
+            reported[n] = r.islands.items[k].start
+            start[n] = <u32>r.islands.items[k].start
+            end[n] = <u32>r.islands.items[k].end
+            n += 1
+    return n
+
+
+cdef inline bint _in(const u64 *list, int n, u64 value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        if list[i] == value:
+            return True
+    return False

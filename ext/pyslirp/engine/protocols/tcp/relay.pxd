@@ -1,0 +1,12 @@
+"""The pump of one connection: bytes between the guest's TCP and the flow's target, segments out, deadlines."""
+
+from pyslirp.engine.base.ints cimport i64, ns_t, u8, u64
+from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpEnv
+from pyslirp.engine.tables.flow cimport Flow
+
+cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil                  # move bytes both ways, acknowledge, set deadlines
+cdef void tcp_expire(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil               # what is due at now; then run it
+# A handler's side.
+cdef i64 tcp_read(TcpEnv *env, Flow *flow, Tcp *t, u8 *into, u64 most, ns_t now) noexcept nogil
+cdef u64 tcp_readable(const Tcp *t) noexcept nogil
+cdef u64 tcp_write(TcpEnv *env, Flow *flow, Tcp *t, const u8 *data, u64 length) noexcept nogil          # how many bytes were taken

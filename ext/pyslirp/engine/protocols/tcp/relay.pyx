@@ -1,0 +1,337 @@
+"""The pump of one connection, run once a flow and batch.
+
+A run does, in this order: hand in-order bytes to the target (one send for the batch), read what the target has, send what
+the windows allow, acknowledge once, set the deadlines.  Nothing here looks at a segment that came in; connection.pyx has
+done that.  A target that fails resets the connection in the same run.
+
+Back-pressure.  Towards the host: what a socket does not take waits in the receive queue, which closes the guest's window.
+Towards the guest: a full link refuses a segment (`blocked`), an unacknowledged queue stops the reading of the host.
+"""
+
+from libc.errno cimport EAGAIN
+from libc.string cimport memcpy
+
+from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u32, u64
+from pyslirp.engine.base.piece cimport Piece
+from pyslirp.engine.base.status cimport TCP_NO_MEMORY, TCP_PROBE, TCP_RETRANSMIT, TCP_RTO, TCP_TIMED_OUT
+from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN
+from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_timed_out
+from pyslirp.engine.protocols.tcp.connection cimport (
+    DELAYED_ACK_MS, END_CLOSED, END_TIMED_OUT, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS, NOTICE_FINISHED,
+    NOTICE_READABLE, NOTICE_WRITABLE, STALL_SECONDS, Tcp, TcpEnv, tcp_abort, tcp_enter, tcp_host_failed, tcp_over, tcp_send)
+from pyslirp.engine.protocols.tcp.receive cimport rcv_pending, rcv_settle, rcv_took, rcv_update_due
+from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
+from pyslirp.engine.protocols.tcp.state cimport (
+    CLOSED, EV_2MSL, EV_CLOSE, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_send)
+from pyslirp.engine.protocols.tcp.transmit cimport (
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_has_new, snd_lose_all, snd_next, snd_sent)
+from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.tables.flow cimport Flow
+
+cdef enum:
+    MILLISECOND = 1000000
+    PIECES_TO_HOST = 128        # of one sendmsg
+    PIECES_FROM_HOST = 16       # of one recvmsg: 256 KiB
+    READ_PER_RUN = 1048576      # bytes of one flow read from the host in one run: the others wait no longer
+
+
+cdef inline ns_t _seconds(i64 n) noexcept nogil:
+    return n * <i64>1000 * MILLISECOND
+
+
+# -- bytes to and from the host ---------------------------------------------------------------------------------------
+
+cdef void _drain_queue(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    cdef Piece[PIECES_TO_HOST] pieces
+    cdef int n
+    cdef i64 taken
+    while t.host_writable and bq_length(&t.rcv.queue):
+        n = bq_peek(&t.rcv.queue, t.rcv.queue.head, bq_length(&t.rcv.queue), pieces, PIECES_TO_HOST)
+        taken = env.host.send(env.host.ctx, flow.socket, pieces, n)
+        if taken <= 0:
+            t.host_writable = False
+            if taken < 0 and taken != -EAGAIN:
+                t.host_error = <i32>-taken
+            return
+        bq_consume(&t.rcv.queue, <u64>taken)
+        flow.bytes_to_host += <u64>taken
+        rcv_took(&t.rcv, <u64>taken, now, t.rtt.srtt)
+
+
+cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    cdef Piece[PIECES_TO_HOST] pieces
+    cdef i64 taken = 0
+    cdef int n
+    if t.rcv.pending_bytes:
+        if flow.socket != NULL and t.host_writable and bq_length(&t.rcv.queue) == 0:
+            n = rcv_pending(&t.rcv, &env.arena, pieces, PIECES_TO_HOST)
+            taken = env.host.send(env.host.ctx, flow.socket, pieces, n)
+            if taken < 0:
+                t.host_writable = False
+                if taken != -EAGAIN:
+                    t.host_error = <i32>-taken
+                taken = 0
+            elif taken:
+                flow.bytes_to_host += <u64>taken
+                rcv_took(&t.rcv, <u64>taken, now, t.rtt.srtt)
+    if not rcv_settle(&t.rcv, &env.arena, <u64>taken):
+        count(env.counters, TCP_NO_MEMORY)
+        t.rcv.ack_now = True
+    if flow.socket != NULL:
+        _drain_queue(env, flow, t, now)
+    elif flow.served and bq_length(&t.rcv.queue) and not t.read_told:
+        t.read_told = True
+        env.notify(env.ctx, flow, NOTICE_READABLE)
+    if t.rcv.fin and not t.host_finished and bq_length(&t.rcv.queue) == 0 and not t.host_error:
+        t.host_finished = True
+        if flow.socket != NULL:
+            env.host.finish(env.host.ctx, flow.socket)
+        elif flow.served:
+            env.notify(env.ctx, flow, NOTICE_FINISHED)
+
+
+cdef u64 _read_ahead(const Tcp *t) noexcept nogil:
+    """How many bytes may wait for the guest: twice the congestion window, so that an ACK always finds the next flight ready."""
+    cdef u64 wanted = 2 * t.cc.cwnd
+    if wanted < t.snd.limit:
+        wanted = t.snd.limit
+    return wanted if wanted < SND_BUFFER_MAX else SND_BUFFER_MAX
+
+
+cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    cdef Piece[PIECES_FROM_HOST] pieces
+    cdef u64 most = _read_ahead(t), offered, total = 0
+    cdef i64 got
+    cdef int n, i
+    while t.host_readable and not t.host_ended and bq_length(&t.snd.queue) < most and total < READ_PER_RUN:
+        n = bq_room(&t.snd.queue, most - bq_length(&t.snd.queue), pieces, PIECES_FROM_HOST)
+        if n == 0:
+            count(env.counters, TCP_NO_MEMORY)
+            return
+        offered = 0
+        for i in range(n):
+            offered += pieces[i].length
+        got = env.host.recv(env.host.ctx, flow.socket, pieces, n)
+        bq_commit(&t.snd.queue, <u64>got if got > 0 else 0)
+        if got > 0:
+            flow.last_from_host = now
+            flow.bytes_to_guest += <u64>got
+            total += <u64>got
+            if <u64>got < offered and not t.host_hup:
+                t.host_readable = False         # emptied; the next byte is a new edge
+        elif got == 0:
+            t.host_ended = True
+            t.snd.fin_wanted = True
+        else:
+            t.host_readable = False
+            if got != -EAGAIN:
+                t.host_error = <i32>-got
+
+
+# -- a run ------------------------------------------------------------------------------------------------------------
+
+cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcept nogil:
+    cdef NextSegment next
+    cdef u32 most
+    cdef u8 flags
+    if t.snd.nxt == t.snd.iss:                  # the SYN itself
+        next.kind = SEGMENT_NEW
+        next.seq = t.snd.iss
+        next.length = 0
+        next.syn = True
+        next.fin = False
+        flags = TCP_SYN | (TCP_ACK if t.state == SYN_RCVD else 0)
+        if tcp_send(env, flow, t, next.seq, 0, flags, now):
+            snd_sent(&t.snd, &next, now)
+        return
+    if t.snd.count == 0 and t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
+        cc_restarted(&t.cc, now)
+    most = env.burst(env.ctx, flow) // t.snd.mss * t.snd.mss
+    if t.rcv.islands.count or most < t.snd.mss:
+        most = t.snd.mss - (36 if t.sack and t.rcv.islands.count else 0)
+    while True:
+        snd_next(&t.snd, t.cc.cwnd, most if not t.snd.lost_bytes else t.snd.mss, force, &next)
+        if next.kind == SEGMENT_NONE:
+            return
+        flags = TCP_ACK | (TCP_FIN if next.fin else 0) | (TCP_PSH if next.push and next.length else 0)
+        if next.syn:
+            flags = TCP_SYN | (TCP_ACK if t.state == SYN_RCVD else 0)
+        if t.rcv.unacked_bytes and next.length:
+            t.rcv.interactive = True            # data answers data: the next ACK may ride on the next answer
+        if not tcp_send(env, flow, t, next.seq, next.length, flags, now):
+            return
+        if next.kind == SEGMENT_AGAIN:
+            count(env.counters, TCP_RETRANSMIT)
+        elif next.fin:
+            tcp_enter(t, EV_CLOSE)
+        if not snd_sent(&t.snd, &next, now):
+            count(env.counters, TCP_NO_MEMORY)
+            return
+
+
+cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    """RFC 5681 4.2: every second full segment at once, less after a moment; the first ones of a sender in slow start at once."""
+    cdef u32 again
+    if not t.rcv.ack_now and rcv_update_due(&t.rcv):
+        t.rcv.ack_now = True
+    if t.rcv.unacked_bytes and not t.rcv.ack_now:
+        if t.rcv.unacked_bytes >= 2 * t.rcv.segment_bytes or (t.rcv.quick and not t.rcv.interactive):
+            t.rcv.ack_now = True
+            if t.rcv.quick:
+                t.rcv.quick -= 1
+        elif t.at_ack == ns_never():
+            t.at_ack = now + <ns_t>DELAYED_ACK_MS * MILLISECOND
+    again = t.rcv.duplicate_acks
+    t.rcv.duplicate_acks = 0
+    if t.rcv.ack_now and t.snd.nxt > t.snd.iss:
+        tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
+        while again > 1 and tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now):
+            again -= 1
+
+
+cdef void _arm(Tcp *t, ns_t now) noexcept nogil:
+    """The retransmission timer while something is in flight, the persist timer while something waits for the window (or memory)."""
+    if t.snd.una < t.snd.nxt:
+        if t.at_retransmit == ns_never() or t.persisting:
+            t.persisting = False
+            t.at_retransmit = now + rtt_timeout(&t.rtt)
+    elif (snd_has_new(&t.snd) or (t.host_readable and not t.host_ended and bq_length(&t.snd.queue) == 0)) and t.snd.nxt > t.snd.iss:
+        if not t.persisting:
+            t.persisting = True
+            t.at_retransmit = now + rtt_timeout(&t.rtt)
+    else:
+        t.persisting = False
+        t.at_retransmit = ns_never()
+
+
+cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    t.blocked = False
+    if t.state == HELD or tcp_over(t):
+        return
+    if t.state != SYN_SENT and t.state != SYN_RCVD:
+        _to_host(env, flow, t, now)
+        if flow.socket != NULL and not t.host_error and tcp_may_send(<TcpState>t.state):
+            _from_host(env, flow, t, now)
+    if t.host_error:
+        tcp_host_failed(env, flow, t, t.host_error)
+        return
+    if t.state != CLOSED and t.state != TIME_WAIT:
+        _output(env, flow, t, False, now)
+    if t.state != CLOSED and t.state != SYN_SENT:
+        _acknowledge(env, flow, t, now)
+    if flow.socket != NULL and t.host_ended and t.host_finished:
+        env.host.close(env.host.ctx, flow.socket, False)
+        flow.socket = NULL
+    if flow.served and t.write_told and tcp_may_send(<TcpState>t.state) and bq_length(&t.snd.queue) * 2 <= t.snd.limit:
+        t.write_told = False
+        env.notify(env.ctx, flow, NOTICE_WRITABLE)
+    if t.state != CLOSED and t.state != TIME_WAIT:
+        _arm(t, now)
+    else:
+        t.at_retransmit = ns_never()
+
+
+cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    if t.snd.stalled and now - t.snd.stalled > _seconds(STALL_SECONDS):
+        count(env.counters, TCP_TIMED_OUT)
+        tcp_abort(env, flow, t, END_TIMED_OUT, True)
+        return
+    count(env.counters, TCP_RTO)
+    cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, not t.snd.timed_out or not t.snd.recovering, now)
+    snd_lose_all(&t.snd)
+    t.snd.recovering = True
+    t.snd.timed_out = True
+    t.snd.recover = t.snd.nxt
+    t.snd.duplicates = 0
+    rtt_back_off(&t.rtt)
+
+
+cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    """Zero-window probe (RFC 9293 3.8.6.1): an old sequence number, which must be answered with an ACK and the window."""
+    if not snd_has_new(&t.snd):
+        return                                  # it was memory that we waited for
+    rtt_back_off(&t.rtt)
+    if t.snd.wnd:
+        _output(env, flow, t, True, now)        # sender's SWS avoidance gives way (RFC 9293 3.8.6.2.1)
+        return
+    if now - flow.last_from_guest > _seconds(STALL_SECONDS):
+        count(env.counters, TCP_TIMED_OUT)
+        tcp_abort(env, flow, t, END_TIMED_OUT, True)
+        return
+    count(env.counters, TCP_PROBE)
+    tcp_send(env, flow, t, t.snd.una - 1, 0, TCP_ACK, now)
+
+
+cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    cdef ns_t quiet = now - flow.last_from_guest
+    if t.state == TIME_WAIT:
+        tcp_enter(t, EV_2MSL)
+        t.end = END_CLOSED
+        t.at_life = ns_never()
+        return
+    if t.state == SYN_SENT or t.state == SYN_RCVD:
+        count(env.counters, TCP_TIMED_OUT)
+        tcp_abort(env, flow, t, END_TIMED_OUT, t.state == SYN_RCVD)
+        return
+    if quiet < _seconds(KEEPALIVE_SECONDS):
+        t.tries = 0
+        t.at_life = flow.last_from_guest + _seconds(KEEPALIVE_SECONDS)
+        return
+    if t.tries >= KEEPALIVE_PROBES:
+        count(env.counters, TCP_TIMED_OUT)
+        tcp_abort(env, flow, t, END_TIMED_OUT, True)
+        return
+    t.tries += 1
+    count(env.counters, TCP_PROBE)
+    tcp_send(env, flow, t, t.snd.una - 1, 0, TCP_ACK, now)
+    t.at_life = now + _seconds(KEEPALIVE_INTERVAL_SECONDS)
+
+
+cdef void tcp_expire(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    if t.at_ack <= now:
+        t.at_ack = ns_never()
+        t.rcv.ack_now = True
+        t.rcv.interactive = False               # the answer did not come in time
+    if t.at_life <= now:
+        _life_timeout(env, flow, t, now)
+    if t.at_retransmit <= now:
+        t.at_retransmit = ns_never()
+        if t.persisting:
+            t.persisting = False
+            _persist_timeout(env, flow, t, now)
+        else:
+            _retransmission_timeout(env, flow, t, now)
+    tcp_run(env, flow, t, now)
+
+
+# -- a handler's side -------------------------------------------------------------------------------------------------
+
+cdef u64 tcp_readable(const Tcp *t) noexcept nogil:
+    return bq_length(&t.rcv.queue)
+
+
+cdef i64 tcp_read(TcpEnv *env, Flow *flow, Tcp *t, u8 *into, u64 most, ns_t now) noexcept nogil:
+    cdef Piece[PIECES_TO_HOST] pieces
+    cdef int n = bq_peek(&t.rcv.queue, t.rcv.queue.head, most, pieces, PIECES_TO_HOST), i
+    cdef u64 total = 0
+    for i in range(n):
+        memcpy(into + total, pieces[i].data, pieces[i].length)
+        total += pieces[i].length
+    bq_consume(&t.rcv.queue, total)
+    flow.bytes_to_host += total
+    if total:
+        rcv_took(&t.rcv, total, now, t.rtt.srtt)
+    t.read_told = False
+    return <i64>total
+
+
+cdef u64 tcp_write(TcpEnv *env, Flow *flow, Tcp *t, const u8 *data, u64 length) noexcept nogil:
+    cdef u64 most = _read_ahead(t), have = bq_length(&t.snd.queue), taken = 0
+    if t.snd.fin_wanted or t.state == CLOSED:
+        return 0
+    if have < most:
+        taken = bq_append(&t.snd.queue, data, length if length < most - have else most - have)
+    flow.bytes_to_guest += taken
+    t.write_told = t.write_told or taken < length
+    return taken

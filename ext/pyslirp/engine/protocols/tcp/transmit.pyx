@@ -1,0 +1,332 @@
+"""What goes to the guest: the stream in `queue`, and records of what has been sent of it.
+
+Goal: one account of every byte in flight, from which loss recovery with and without SACK, RTT samples and the
+congestion controller's figures are all taken, in O(1) for what is new and O(log n) for what is repaired.
+
+A record is a run of sequence numbers that left at one instant.  Records lie end to end from una to nxt; SYN and FIN are
+in them like bytes.  Each is in one of three conditions: in flight; SACKED (the guest has it); LOST (to be sent again).
+Sending a lost one puts it in flight again with AGAIN set.  `sacked_bytes` and `lost_bytes` are the sums over records.
+
+Loss is found three ways.  With SACK: a record is lost when DUPLICATE_THRESHOLD segments above it are sacked (RFC 6675
+IsLost by bytes).  Without: on the third duplicate ACK, and on each partial ACK of the recovery, the first one is lost
+(RFC 6582).  By timeout: all that is not sacked (RFC 5681 3.1, RFC 6675 5.1).
+
+What is sent next: a lost record first, then new data within the guest's window and the congestion window, whole segments
+unless it is the last of the data (Nagle is off: the host's writer has decided) or half of the largest window (sender's
+SWS avoidance, RFC 9293 3.8.6.2.1).
+"""
+
+from libc.stdlib cimport free, realloc
+from libc.string cimport memmove
+
+from pyslirp.engine.base.ints cimport ns_t, u8, u32, u64
+from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_free, bq_init
+from pyslirp.engine.stores.chunks cimport ChunkPool
+
+cdef enum:
+    RECORDS_FIRST = 16
+    RECORDS_MAX = 65536
+
+
+cdef void snd_init(TcpSend *s, ChunkPool *pool, u64 iss) noexcept nogil:
+    s.iss = iss
+    s.una = iss
+    s.nxt = iss
+    bq_init(&s.queue, pool)
+    s.limit = SND_BUFFER_FIRST
+
+
+cdef void snd_free(TcpSend *s) noexcept nogil:
+    bq_free(&s.queue)
+    _drop_records(s)
+
+
+cdef void _drop_records(TcpSend *s) noexcept nogil:
+    free(s.records)
+    s.records = NULL
+    s.first = 0
+    s.count = 0
+    s.room = 0
+    s.lost_hint = 0
+    s.sacked_bytes = 0
+    s.lost_bytes = 0
+
+
+cdef inline SentRecord *_at(const TcpSend *s, u32 index) noexcept nogil:
+    return &s.records[s.first + index]
+
+
+cdef bint _make_room(TcpSend *s) noexcept nogil:
+    """Room for one more record behind the last."""
+    cdef SentRecord *wider
+    cdef u32 room
+    if s.first + s.count < s.room:
+        return True
+    if s.first > s.room // 2:
+        memmove(s.records, s.records + s.first, s.count * sizeof(SentRecord))
+        s.first = 0
+        return True
+    if s.count >= RECORDS_MAX:
+        return False
+    room = s.room * 2 if s.room else RECORDS_FIRST
+    wider = <SentRecord *>realloc(s.records, room * sizeof(SentRecord))
+    if wider == NULL:
+        return False
+    s.records = wider
+    s.room = room
+    return True
+
+
+cdef inline void _uncount(TcpSend *s, const SentRecord *record) noexcept nogil:
+    if record.flags & RECORD_SACKED:
+        s.sacked_bytes -= record.end - record.seq
+    elif record.flags & RECORD_LOST:
+        s.lost_bytes -= record.end - record.seq
+
+
+cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
+    """Pop what `ack` covers; the youngest of it that was sent once gives the RTT sample."""
+    cdef SentRecord *record
+    cdef ns_t sent = 0
+    while s.count:
+        record = _at(s, 0)
+        if record.seq >= ack:
+            break
+        if not record.flags & (RECORD_AGAIN | RECORD_SACKED):
+            sent = record.sent
+        if record.end > ack:
+            if record.flags & RECORD_SACKED:
+                s.sacked_bytes -= ack - record.seq
+            elif record.flags & RECORD_LOST:
+                s.lost_bytes -= ack - record.seq
+            record.seq = ack
+            break
+        _uncount(s, record)
+        s.first += 1
+        s.count -= 1
+        if s.lost_hint:
+            s.lost_hint -= 1
+    result.sample = now - sent if sent else 0
+
+
+cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
+    cdef u64 data_end = snd_data_end(s), data_start = s.iss + 1 + s.queue.head
+    result.acked = ack - s.una
+    result.syn_acked = s.una == s.iss
+    result.fin_acked = s.fin_wanted and ack > data_end
+    _acked_samples(s, ack, now, result)
+    s.una = ack
+    if s.sacked_top < ack:
+        s.sacked_top = ack
+    if ack > data_end:
+        ack = data_end
+    if ack > data_start:
+        bq_consume(&s.queue, ack - data_start)
+    if s.count == 0:
+        _drop_records(s)
+    s.duplicates = 0
+    s.stalled = now if s.una < s.nxt else 0
+
+
+cdef u32 _search(const TcpSend *s, u64 seq) noexcept nogil:
+    """Index of the first record with end > seq, or count."""
+    cdef u32 low = 0, high = s.count, middle
+    while low < high:
+        middle = (low + high) // 2
+        if _at(s, middle).end > seq:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+cdef bint _split(TcpSend *s, u32 index, u64 seq) noexcept nogil:
+    """Cut record `index` in two at `seq`, which lies inside it."""
+    if not _make_room(s):
+        return False
+    cdef SentRecord *record = _at(s, index)
+    memmove(record + 1, record, (s.count - index) * sizeof(SentRecord))
+    s.count += 1
+    record[0].end = seq
+    record[1].seq = seq
+    if s.lost_hint > index:
+        s.lost_hint += 1
+    return True
+
+
+cdef u64 snd_sacked(TcpSend *s, u64 start, u64 end) noexcept nogil:
+    cdef u64 new = 0
+    cdef u32 index
+    cdef SentRecord *record
+    # RFC 2018 blocks lie above the cumulative ACK and below what was sent; a D-SACK (RFC 2883) or a lie does not.
+    if start >= end or start < s.una or end > s.nxt:
+        return 0
+    index = _search(s, start)
+    while index < s.count:
+        record = _at(s, index)
+        if record.seq >= end:
+            break
+        if not record.flags & RECORD_SACKED:
+            if record.seq < start:
+                if not _split(s, index, start):
+                    break
+                index += 1
+                record = _at(s, index)
+            if record.end > end:
+                if not _split(s, index, end):
+                    break
+                record = _at(s, index)
+            _uncount(s, record)
+            record.flags = (record.flags & ~<u8>RECORD_LOST) | RECORD_SACKED
+            s.sacked_bytes += record.end - record.seq
+            new += record.end - record.seq
+        index += 1
+    if new and end > s.sacked_top:
+        s.sacked_top = end
+    return new
+
+
+cdef void _lose(TcpSend *s, u32 index) noexcept nogil:
+    cdef SentRecord *record = _at(s, index)
+    if record.flags & (RECORD_SACKED | RECORD_LOST):
+        return
+    record.flags |= RECORD_LOST
+    s.lost_bytes += record.end - record.seq
+    if index < s.lost_hint:
+        s.lost_hint = index
+
+
+cdef bint snd_find_losses(TcpSend *s) noexcept nogil:
+    cdef u64 above = 0, before = s.lost_bytes, threshold = (DUPLICATE_THRESHOLD - 1) * <u64>s.mss
+    cdef u32 index = _search(s, s.sacked_top - 1) + 1 if s.sacked_bytes else 0
+    cdef SentRecord *record
+    if index > s.count:
+        index = s.count
+    # From the top down: how much is sacked above each hole (RFC 6675 IsLost).  A hole that was filled again is left to
+    # the timeout: its second loss cannot be told from here.
+    while index:
+        index -= 1
+        record = _at(s, index)
+        if record.flags & RECORD_SACKED:
+            above += record.end - record.seq
+        elif above > threshold and not record.flags & RECORD_AGAIN:
+            _lose(s, index)
+    return s.lost_bytes > before
+
+
+cdef void snd_lose_first(TcpSend *s) noexcept nogil:
+    cdef SentRecord *record
+    if s.count == 0:
+        return
+    record = _at(s, 0)
+    # One segment, not the whole record: the rest of it may have arrived.
+    if record.end - record.seq > s.mss and not _split(s, 0, record.seq + s.mss):
+        return
+    _lose(s, 0)
+
+
+cdef void snd_lose_all(TcpSend *s) noexcept nogil:
+    cdef u32 index
+    for index in range(s.count):
+        _lose(s, index)
+    s.lost_hint = 0
+
+
+cdef u32 _first_lost(const TcpSend *s) noexcept nogil:
+    cdef u32 index = s.lost_hint
+    while index < s.count and not _at(s, index).flags & RECORD_LOST:
+        index += 1
+    return index
+
+
+cdef void _again(const TcpSend *s, u32 most, NextSegment *next) noexcept nogil:
+    cdef const SentRecord *record = _at(s, _first_lost(s))
+    cdef u64 seq = record.seq, end = record.end, data_end = snd_data_end(s)
+    next.kind = SEGMENT_AGAIN
+    next.seq = seq
+    next.syn = seq == s.iss
+    if next.syn:
+        next.length = 0
+        return
+    if end - seq > most:
+        end = seq + most
+    next.fin = s.fin_wanted and end > data_end
+    next.length = <u32>(end - seq) - (1 if next.fin else 0)
+    next.push = end >= data_end
+
+
+cdef void snd_next(const TcpSend *s, u64 cwnd, u32 most, bint force, NextSegment *next) noexcept nogil:
+    cdef u64 flight = snd_flight(s), available, room, edge = s.una + s.wnd, data_end = snd_data_end(s)
+    cdef u64 unit = s.mss if s.mss < most else most         # a full segment, with the options it carries now
+    next.kind = SEGMENT_NONE
+    next.length = 0
+    next.syn = False
+    next.fin = False
+    next.push = False
+    if s.lost_bytes:
+        if flight < cwnd:
+            _again(s, most, next)
+        return
+    if s.una == s.iss or not snd_has_new(s):    # nothing before the SYN is acknowledged
+        return
+    available = data_end - s.nxt if data_end > s.nxt else 0
+    room = edge - s.nxt if edge > s.nxt else 0
+    next.seq = s.nxt
+    if available == 0:                          # a FIN alone: one sequence number
+        if room:
+            next.kind = SEGMENT_NEW
+            next.fin = True
+        return
+    if room > most:
+        room = most
+    if cwnd > flight and room > cwnd - flight and cwnd - flight >= unit:
+        room = (cwnd - flight) // unit * unit
+    elif flight and cwnd < flight + (available if available < unit else unit):
+        return
+    if room == 0:
+        return
+    if room >= available:
+        next.length = <u32>available
+        next.push = True
+        next.fin = s.fin_wanted and edge > s.nxt + available
+    elif room >= unit:
+        next.length = <u32>(room // unit * unit)
+    elif force or 2 * room >= s.wnd_max:
+        next.length = <u32>room
+    else:
+        return
+    next.kind = SEGMENT_NEW
+
+
+cdef bint snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil:
+    cdef u64 end = next.seq + next.length + (1 if next.syn else 0) + (1 if next.fin else 0)
+    cdef SentRecord *record
+    cdef u32 index
+    if next.kind == SEGMENT_AGAIN:
+        index = _first_lost(s)
+        if _at(s, index).end > end and not _split(s, index, end):
+            return False
+        record = _at(s, index)
+        s.lost_bytes -= record.end - record.seq
+        record.flags = (record.flags & ~<u8>RECORD_LOST) | RECORD_AGAIN
+        record.sent = now
+        s.lost_hint = index + 1 if s.lost_bytes else 0
+        return True
+    if s.stalled == 0:
+        s.stalled = now
+    if s.count:
+        record = _at(s, s.count - 1)
+        if record.sent == now and record.flags == 0 and record.seq != s.iss and end - record.seq <= RECORD_BYTES_MAX:
+            record.end = end
+            s.nxt = end
+            return True
+    if not _make_room(s):
+        return False
+    record = _at(s, s.count)
+    s.count += 1
+    record.seq = next.seq
+    record.end = end
+    record.sent = now
+    record.flags = 0
+    s.nxt = end
+    return True

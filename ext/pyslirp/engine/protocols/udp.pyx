@@ -1,0 +1,57 @@
+"""How long a datagram flow lives, and what is kept of it while its verdict is awaited.
+
+A DNS exchange (RFC 4787 REQ-5 a) allows it) is over when as many answers as questions have passed: its socket is given back
+at once, because a guest's resolver uses a fresh port for each.
+"""
+
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from pyslirp.engine.base.ints cimport i64, ns_t, u8, u32
+from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow
+
+
+cdef inline ns_t _seconds(i64 n) noexcept nogil:
+    return n * <i64>1000000000
+
+
+cdef ns_t datagram_deadline(const Flow *flow, const DatagramPeer *peer) noexcept nogil:
+    cdef ns_t last = flow.last_from_guest if flow.last_from_guest > flow.last_from_host else flow.last_from_host
+    if flow.name[<int>GUEST_SIDE].key.far_port == PORT_DNS and peer.to_guest and peer.to_guest >= peer.to_host:
+        return last
+    return last + _seconds(UDP_STREAM_SECONDS if peer.to_guest and peer.to_host else UDP_IDLE_SECONDS)
+
+
+cdef bint datagram_hold(DatagramPeer *peer, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil:
+    cdef HeldDatagram **end = &peer.held
+    cdef HeldDatagram *held
+    if peer.held_count >= HELD_MAX:
+        return False
+    held = <HeldDatagram *>malloc(sizeof(HeldDatagram) + length)
+    if held == NULL:
+        return False
+    held.next = NULL
+    held.length = length
+    held.ttl = ttl
+    held.tos = tos
+    memcpy(held.data, data, length)
+    while end[0] != NULL:
+        end = &end[0].next
+    end[0] = held
+    peer.held_count += 1
+    return True
+
+
+cdef HeldDatagram *datagram_release(DatagramPeer *peer) noexcept nogil:
+    cdef HeldDatagram *held = peer.held
+    if held != NULL:
+        peer.held = held.next
+        peer.held_count -= 1
+    return held
+
+
+cdef void datagram_drop_held(DatagramPeer *peer) noexcept nogil:
+    cdef HeldDatagram *held = datagram_release(peer)
+    while held != NULL:
+        free(held)
+        held = datagram_release(peer)
