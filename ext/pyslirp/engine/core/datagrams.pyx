@@ -1,0 +1,378 @@
+"""UDP and ping, relayed through one host socket for each guest address and port.
+
+Two kinds of flow.  A *mapping*, named (guest, nobody), owns the host socket.  A *conversation*, named (guest, far), is one
+remote that the guest speaks with; it refers to its mapping and remembers its verdict, so that policy is asked once for each
+remote while the guest keeps one source port towards all of them (RFC 4787 REQ-1: endpoint-independent mapping).  The
+conversation also bears the host's name of the far end (HOST_SIDE), by which an answer finds it: 127.0.0.1 answers as the
+gateway if it was asked as the gateway.
+
+A datagram from a remote that the guest has not spoken to makes a conversation of its own on that mapping
+(endpoint-independent filtering, RFC 4787 REQ-8's transparent choice and libslirp's): its source is shown as it is, but a
+loopback source is shown as the gateway.
+
+A forwarding rule's listening socket is a mapping too, with no name: each client is a conversation.
+
+A mapping goes with its last conversation; what holds conversations is in protocols/udp.pyx.
+"""
+
+from libc.stdlib cimport free
+
+from pyslirp.engine.base.endian cimport load16, load32
+from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
+from pyslirp.engine.base.status cimport (
+    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, UDP_DENIED, UDP_HOST_ERROR, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
+from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
+from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_UDP, Packet
+from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
+from pyslirp.engine.core.output cimport out_icmp, out_icmp_error, out_udp
+from pyslirp.engine.core.punts cimport PUNT_MESSAGE, Punt, punt_add, punt_payload
+from pyslirp.engine.core.world cimport World, world_owns
+from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_UNREACHABLE, icmp_code_of_errno
+from pyslirp.engine.protocols.udp cimport (
+    DatagramPeer, HeldDatagram, Mapping, datagram_deadline, datagram_drop_held, datagram_hold, datagram_release)
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.slab cimport slab_at, slab_span, slab_take
+from pyslirp.engine.tables.flow cimport (
+    FLOW_DEAD, FLOW_NEW, FLOW_OPEN, GUEST_SIDE, HOST_SIDE, Flow, FlowKey, flow_find, flow_key_set, flow_link, flow_unlink)
+
+cdef enum:
+    DATAGRAM_EXPIRED = 11       # reason of flow_kill, beside TcpEnd
+    DATAGRAM_CLOSED = 12
+    OUR_TTL = 64
+
+
+cdef inline DatagramPeer *_peer(Flow *flow) noexcept nogil:
+    return <DatagramPeer *>flow.body
+
+
+cdef inline const FlowKey *_key(const Flow *flow) noexcept nogil:
+    return &flow.name[<int>GUEST_SIDE].key
+
+
+cdef Flow *_conversation(World *w, const FlowKey *key, u8 ttl) noexcept nogil:
+    cdef Flow *flow = flow_new(w, key, ttl)
+    if flow == NULL:
+        return NULL
+    flow.body = slab_take(&w.peer_slab)
+    if flow.body == NULL:
+        count(&w.counters, FLOW_TABLE_FULL)
+        flow_kill(w, flow, -1)
+        return NULL
+    flow_rearm(w, flow, datagram_deadline(flow, _peer(flow)))
+    return flow
+
+
+# -- from the guest ---------------------------------------------------------------------------------------------------
+
+cdef void _refuse(World *w, Flow *flow, u8 code, u32 payload_bytes) noexcept nogil:
+    """Say to the guest that a datagram of this flow did not get through."""
+    out_icmp_error(w, _key(flow), NULL, ICMP_UNREACHABLE, code, flow.ttl, UDP_HEADER + payload_bytes, (UDP_HEADER + payload_bytes) << 16, 0)
+
+
+cdef void _to_host(World *w, Flow *flow, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil:
+    cdef DatagramPeer *peer = _peer(flow)
+    cdef Piece piece
+    cdef i64 sent
+    cdef bint echo = _key(flow).protocol == PROTO_ICMP
+    piece.data = <u8 *>data
+    piece.length = length
+    sent = w.tcp.host.send_to(w.tcp.host.ctx, peer.mapping.socket, &peer.host, peer.host_port, ttl, tos, &piece, 1)
+    if sent < 0:
+        count(&w.counters, UDP_HOST_ERROR)
+        _refuse(w, flow, icmp_code_of_errno(<i32>-sent), length)
+        return
+    peer.to_host += 1
+    flow.bytes_to_host += length
+    count(&w.counters, ICMP_TO_HOST if echo else UDP_TO_HOST)
+
+
+cdef void _to_handler(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
+    cdef Punt *punt = punt_add(&w.punts, PUNT_MESSAGE, False)
+    if punt == NULL or not punt_payload(punt, data, length):
+        count(&w.counters, UDP_QUEUE_FULL)
+        return
+    punt.flow = flow.slab.handle
+    punt.tag = flow.tag
+    _peer(flow).to_host += 1
+    flow.bytes_to_host += length
+
+
+cdef void datagram_input(World *w, const Packet *p, u32 port) noexcept nogil:
+    cdef FlowKey key
+    cdef Flow *flow
+    cdef bint echo = p.protocol == PROTO_ICMP
+    # A ping goes to the host as a whole ICMP message, header included: that is what a ping socket takes.
+    cdef const u8 *data = p.l4 if echo else p.payload
+    cdef u32 length = p.l4_bytes if echo else p.payload_bytes
+    flow_key_set(&key, p.protocol, &p.source, p.source_port, &p.destination, 0 if echo else p.destination_port)
+    flow = flow_find(&w.flows, GUEST_SIDE, &key)
+    if flow == NULL:
+        flow = _conversation(w, &key, p.ttl)
+        if flow == NULL:
+            return
+        datagram_hold(_peer(flow), data, length, p.ttl, p.tos)
+        flow_punt(w, flow, port)
+        return
+    flow.last_from_guest = w.now
+    flow.ttl = p.ttl
+    if _peer(flow).denied:
+        count(&w.counters, UDP_DENIED)
+        if _peer(flow).denial != DENY_SILENT:
+            _refuse(w, flow, denial_code(_peer(flow).denial), length)
+    elif flow.life == FLOW_NEW:
+        if not datagram_hold(_peer(flow), data, length, p.ttl, p.tos):
+            count(&w.counters, UDP_QUEUE_FULL)
+    elif flow.served:
+        _to_handler(w, flow, data, length)
+    else:
+        _to_host(w, flow, data, length, p.ttl, p.tos)
+
+
+cdef void datagram_expire(World *w, Flow *flow) noexcept nogil:
+    cdef ns_t when
+    if flow.is_mapping:
+        return
+    when = datagram_deadline(flow, _peer(flow))
+    if when <= w.now:
+        _end(w, flow, DATAGRAM_EXPIRED)
+    else:
+        flow_rearm(w, flow, when)
+
+
+cdef void _end(World *w, Flow *flow, i64 reason) noexcept nogil:
+    """End a conversation, and its mapping with the last one."""
+    cdef Flow *mapping = _peer(flow).mapping
+    flow_kill(w, flow, reason)
+    if mapping != NULL:
+        (<Mapping *>mapping.body).peers -= 1
+        if (<Mapping *>mapping.body).peers == 0 and not (<Mapping *>mapping.body).listener:
+            mapping_remove(w, mapping)
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+cdef void datagram_deny(World *w, Flow *flow, int how) noexcept nogil:
+    cdef DatagramPeer *peer = _peer(flow)
+    if flow.life != FLOW_NEW:
+        return
+    count(&w.counters, UDP_DENIED)
+    if how != DENY_SILENT and peer.held != NULL:
+        _refuse(w, flow, denial_code(how), peer.held.length)
+    flow.life = FLOW_OPEN
+    peer.denied = True
+    peer.denial = <u8>how
+    datagram_drop_held(peer)
+
+
+cdef void datagram_serve(World *w, Flow *flow, u64 tag) noexcept nogil:
+    cdef HeldDatagram *held
+    if flow.life != FLOW_NEW:
+        return
+    flow.life = FLOW_OPEN
+    flow.served = True
+    flow.tag = tag
+    held = datagram_release(_peer(flow))
+    while held != NULL:
+        _to_handler(w, flow, held.data, held.length)
+        free(held)
+        held = datagram_release(_peer(flow))
+
+
+cdef void datagram_allow(World *w, Flow *flow, Flow *mapping, const Addr *host, u16 port, u64 tag) noexcept nogil:
+    cdef DatagramPeer *peer = _peer(flow)
+    cdef HeldDatagram *held
+    if flow.life != FLOW_NEW:
+        return
+    flow.life = FLOW_OPEN
+    flow.tag = tag
+    _join(w, flow, mapping, host, port)
+    held = datagram_release(peer)
+    while held != NULL:
+        _to_host(w, flow, held.data, held.length, held.ttl, held.tos)
+        free(held)
+        held = datagram_release(peer)
+
+
+cdef void _join(World *w, Flow *flow, Flow *mapping, const Addr *host, u16 port) noexcept nogil:
+    """Give a conversation its mapping and its name on the host's side."""
+    cdef DatagramPeer *peer = _peer(flow)
+    cdef FlowKey name
+    peer.mapping = mapping
+    peer.host = host[0]
+    peer.host_port = port
+    (<Mapping *>mapping.body).peers += 1
+    flow_key_set(&name, _key(flow).protocol, &_key(flow).guest, _key(flow).guest_port, host, port)
+    flow_link(&w.flows, flow, HOST_SIDE, &name)
+
+
+cdef void _mapping_key(FlowKey *key, const FlowKey *conversation) noexcept nogil:
+    cdef Addr nobody
+    nobody.q[0] = 0
+    nobody.q[1] = 0
+    flow_key_set(key, conversation.protocol, &conversation.guest, conversation.guest_port, &nobody, 0)
+
+
+cdef Flow *mapping_of(World *w, const Flow *flow) noexcept nogil:
+    cdef FlowKey key
+    _mapping_key(&key, _key(flow))
+    return flow_find(&w.flows, GUEST_SIDE, &key)
+
+
+cdef Flow *_new_mapping(World *w, void *socket) noexcept nogil:
+    cdef Flow *mapping = <Flow *>slab_take(&w.flow_slab)
+    if mapping == NULL:
+        count(&w.counters, FLOW_TABLE_FULL)
+        return NULL
+    mapping.is_mapping = True
+    mapping.life = FLOW_OPEN
+    mapping.opened = w.now
+    mapping.body = slab_take(&w.mapping_slab)
+    if mapping.body == NULL:
+        count(&w.counters, FLOW_TABLE_FULL)
+        flow_kill(w, mapping, -1)
+        return NULL
+    mapping.socket = socket
+    return mapping
+
+
+cdef Flow *mapping_add(World *w, const Flow *flow, void *socket) noexcept nogil:
+    cdef Flow *mapping = _new_mapping(w, socket)
+    cdef FlowKey key
+    if mapping == NULL:
+        return NULL
+    _mapping_key(&key, _key(flow))
+    if not flow_link(&w.flows, mapping, GUEST_SIDE, &key):
+        mapping.socket = NULL
+        flow_kill(w, mapping, -1)
+        return NULL
+    (<Mapping *>mapping.body).guest = key.guest
+    (<Mapping *>mapping.body).guest_port = key.guest_port
+    return mapping
+
+
+cdef Flow *listener_add(World *w, const Addr *guest, u16 guest_port, void *socket) noexcept nogil:
+    cdef Flow *mapping = _new_mapping(w, socket)
+    if mapping == NULL:
+        return NULL
+    mapping.name[<int>GUEST_SIDE].key.protocol = PROTO_UDP
+    (<Mapping *>mapping.body).listener = True
+    (<Mapping *>mapping.body).guest = guest[0]
+    (<Mapping *>mapping.body).guest_port = guest_port
+    return mapping
+
+
+cdef void mapping_remove(World *w, Flow *mapping) noexcept nogil:
+    cdef u32 i
+    cdef Flow *flow
+    if (<Mapping *>mapping.body).peers:
+        for i in range(slab_span(&w.flow_slab)):
+            flow = <Flow *>slab_at(&w.flow_slab, i)
+            if (flow != NULL and flow.life != FLOW_DEAD and not flow.is_mapping and flow.body != NULL
+                    and flow.name[<int>GUEST_SIDE].key.protocol != 6 and _peer(flow).mapping == mapping):
+                _peer(flow).mapping = NULL
+                flow_kill(w, flow, DATAGRAM_CLOSED)
+    if mapping.socket != NULL:
+        w.tcp.host.close(w.tcp.host.ctx, mapping.socket, False)
+        mapping.socket = NULL
+    flow_kill(w, mapping, -1)
+
+
+# -- from the host ----------------------------------------------------------------------------------------------------
+
+cdef bint _is_loopback(const Addr *address) noexcept nogil:
+    if addr_is4(address):
+        return address.b[12] == 127 or load32(&address.b[12]) == 0
+    return address.q[0] == 0 and load32(&address.b[8]) == 0 and load32(&address.b[12]) <= 1
+
+
+cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 source_port) noexcept nogil:
+    """A remote speaks first: a forwarding rule's client, or someone whom the guest has not asked."""
+    cdef Mapping *m = <Mapping *>mapping.body
+    cdef FlowKey key
+    cdef Flow *flow
+    cdef u8 protocol = mapping.name[<int>GUEST_SIDE].key.protocol
+    flow_key_set(&key, protocol, &m.guest, m.guest_port, <const Addr *>&w.addresses[0] if _is_loopback(source) else source, source_port)
+    flow = flow_find(&w.flows, GUEST_SIDE, &key)
+    if flow == NULL:
+        flow = _conversation(w, &key, OUR_TTL)
+        if flow == NULL:
+            return NULL
+        flow.inbound = True
+        flow.last_from_host = w.now
+    elif flow.life == FLOW_NEW or flow.served or _peer(flow).denied:
+        return NULL
+    else:
+        # The same remote through another rule or another loopback address: it is answered where it was heard last.
+        flow_unlink(&w.flows, flow, HOST_SIDE)
+        (<Mapping *>_peer(flow).mapping.body).peers -= 1
+    flow.life = FLOW_OPEN
+    _join(w, flow, mapping, source, source_port)
+    return flow
+
+
+cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil:
+    cdef Mapping *m = <Mapping *>mapping.body
+    cdef FlowKey name
+    cdef Flow *flow
+    cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
+    cdef bint sent
+    if echo and (length < ICMP_HEADER or data[0] != ICMP_ECHO_REPLY):
+        return
+    flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, source, 0 if echo else source_port)
+    flow = flow_find(&w.flows, HOST_SIDE, &name)
+    if flow == NULL or _peer(flow).mapping != mapping:
+        if echo:
+            return
+        flow = _from_stranger(w, mapping, source, source_port)
+        if flow == NULL:
+            count(&w.counters, UDP_DENIED)
+            return
+    if echo:
+        sent = out_icmp(w, &_key(flow).far, &_key(flow).guest, ICMP_ECHO_REPLY, 0,
+                        (<u32>_key(flow).guest_port << 16) | load16(data + 6), data + ICMP_HEADER, length - ICMP_HEADER, OUR_TTL)
+    else:
+        sent = out_udp(w, &_key(flow).far, _key(flow).far_port, &_key(flow).guest, _key(flow).guest_port, OUR_TTL, data, length, NULL, -1)
+    if not sent:
+        return
+    _received(w, flow, length)
+    count(&w.counters, ICMP_TO_GUEST if echo else UDP_TO_GUEST)
+
+
+cdef void _received(World *w, Flow *flow, u32 length) noexcept nogil:
+    cdef DatagramPeer *peer = _peer(flow)
+    cdef ns_t when
+    flow.last_from_host = w.now
+    flow.bytes_to_guest += length
+    peer.to_guest += 1
+    when = datagram_deadline(flow, peer)
+    if when <= w.now:
+        flow_rearm(w, flow, w.now)                      # a DNS exchange is over
+
+
+cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil:
+    cdef Mapping *m = <Mapping *>mapping.body
+    cdef FlowKey name
+    cdef Flow *flow
+    cdef const Addr *source = offender
+    cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
+    flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, to, 0 if echo else port)
+    flow = flow_find(&w.flows, HOST_SIDE, &name)
+    count(&w.counters, UDP_HOST_ERROR)
+    if flow == NULL:
+        return
+    # An error of the far end itself comes from where the guest believes it to be; loopback is the gateway.
+    if source != NULL and source.q[0] == to.q[0] and source.q[1] == to.q[1]:
+        source = &_key(flow).far
+    if source == NULL or _is_loopback(source):
+        source = &w.addresses[0]
+    out_icmp_error(w, _key(flow), source, icmp_type, icmp_code, flow.ttl, UDP_HEADER,
+                   (<u32>m.guest_port << 16) if echo else <u32>UDP_HEADER << 16, info)
+
+
+cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
+    cdef const FlowKey *key = _key(flow)
+    if not out_udp(w, &key.far, key.far_port, &key.guest, key.guest_port, OUR_TTL, data, length, NULL, -1):
+        return False
+    _received(w, flow, length)
+    return True

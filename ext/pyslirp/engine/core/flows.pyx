@@ -1,0 +1,170 @@
+"""The life of a flow, whatever its protocol, and its places on the world's lists.
+
+A flow is on the dirty list when something has happened to it in this run, and on the blocked list when it waits for room
+on a link or for a MAC address.  A flow that is killed is off its names and timer at once but is freed only when it is taken
+off the last list, so a list never holds a dangling pointer.
+"""
+
+from pyslirp.engine.base.ints cimport i64, ns_t, u8, u32, u64
+from pyslirp.engine.base.status cimport CLAIMED_QUEUE_FULL, FLOW_CLOSED, FLOW_GUEST_LIMIT, FLOW_OPENED, FLOW_TABLE_FULL
+from pyslirp.engine.codecs.parse cimport PROTO_TCP
+from pyslirp.engine.core.punts cimport PUNT_CLOSED, PUNT_FLOW, Punt, punt_add
+from pyslirp.engine.core.world cimport GUEST_FLOWS_MAX, World
+from pyslirp.engine.protocols.icmp cimport (
+    UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED)
+from pyslirp.engine.protocols.tcp.connection cimport Tcp, tcp_free
+from pyslirp.engine.protocols.udp cimport DatagramPeer, Mapping, datagram_drop_held
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.slab cimport slab_give, slab_take
+from pyslirp.engine.stores.timers cimport timer_cancel, timer_set
+from pyslirp.engine.tables.flow cimport FLOW_DEAD, FLOW_NEW, GUEST_SIDE, HOST_SIDE, Flow, FlowKey, flow_link, flow_unlink
+from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_find
+
+
+cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl) noexcept nogil:
+    cdef Neighbor *n = neighbor_find(&w.neighbors, &key.guest, w.now)
+    cdef Flow *flow
+    if n != NULL and n.flows >= GUEST_FLOWS_MAX:
+        count(&w.counters, FLOW_GUEST_LIMIT)
+        return NULL
+    flow = <Flow *>slab_take(&w.flow_slab)
+    if flow == NULL:
+        count(&w.counters, FLOW_TABLE_FULL)
+        return NULL
+    if not flow_link(&w.flows, flow, GUEST_SIDE, key):
+        count(&w.counters, FLOW_TABLE_FULL)
+        slab_give(&w.flow_slab, flow)
+        return NULL
+    flow.life = FLOW_NEW
+    flow.ttl = ttl
+    flow.opened = w.now
+    flow.last_from_guest = w.now
+    if n != NULL:
+        n.flows += 1
+    count(&w.counters, FLOW_OPENED)
+    return flow
+
+
+cdef void flow_dirty(World *w, Flow *flow) noexcept nogil:
+    if flow.dirty:
+        return
+    flow.dirty = True
+    flow.next_dirty = NULL
+    if w.dirty_last == NULL:
+        w.dirty_first = flow
+    else:
+        w.dirty_last.next_dirty = flow
+    w.dirty_last = flow
+
+
+cdef void _free_if_dead(World *w, Flow *flow) noexcept nogil:
+    if flow.life == FLOW_DEAD and not flow.dirty and not flow.on_blocked:
+        slab_give(&w.flow_slab, flow)
+
+
+cdef Flow *flow_next_dirty(World *w) noexcept nogil:
+    cdef Flow *flow
+    while w.dirty_first != NULL:
+        flow = w.dirty_first
+        w.dirty_first = flow.next_dirty
+        if w.dirty_first == NULL:
+            w.dirty_last = NULL
+        flow.dirty = False
+        if flow.life != FLOW_DEAD:
+            return flow
+        _free_if_dead(w, flow)
+    return NULL
+
+
+cdef void flow_wait(World *w, Flow *flow) noexcept nogil:
+    if not flow.on_blocked:
+        flow.on_blocked = True
+        flow.next_blocked = w.blocked
+        w.blocked = flow
+
+
+cdef void flows_unblock(World *w) noexcept nogil:
+    cdef Flow *flow = w.blocked
+    cdef Flow *after
+    w.blocked = NULL
+    w.unblock = False
+    while flow != NULL:
+        after = flow.next_blocked
+        flow.on_blocked = False
+        if flow.life == FLOW_DEAD:
+            _free_if_dead(w, flow)
+        else:
+            flow_dirty(w, flow)
+        flow = after
+
+
+cdef void flow_rearm(World *w, Flow *flow, ns_t when) noexcept nogil:
+    # An entry that fires early finds nothing due and is set anew: cheaper than to move it with every segment.
+    if flow.timer.slot == 0 or when < flow.timer.when:
+        timer_set(&w.timers, &flow.timer, when)
+
+
+cdef void flow_punt(World *w, Flow *flow, u32 port) noexcept nogil:
+    cdef Punt *punt = punt_add(&w.punts, PUNT_FLOW, False)
+    if punt == NULL:
+        count(&w.counters, CLAIMED_QUEUE_FULL)
+        flow_kill(w, flow, -1)
+        return
+    punt.flow = flow.slab.handle
+    punt.key = flow.name[<int>GUEST_SIDE].key
+    punt.ttl = flow.ttl
+    punt.link = port
+
+
+cdef void _free_body(World *w, Flow *flow) noexcept nogil:
+    cdef DatagramPeer *peer
+    if flow.body == NULL:
+        return
+    if flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP:
+        tcp_free(&w.tcp, <Tcp *>flow.body)
+        slab_give(&w.tcp_slab, flow.body)
+    elif flow.is_mapping:
+        slab_give(&w.mapping_slab, flow.body)
+    else:
+        peer = <DatagramPeer *>flow.body
+        datagram_drop_held(peer)
+        slab_give(&w.peer_slab, peer)
+    flow.body = NULL
+
+
+cdef void flow_kill(World *w, Flow *flow, i64 reason) noexcept nogil:
+    cdef Punt *punt
+    cdef Neighbor *n
+    if flow.life == FLOW_DEAD:
+        return
+    if reason >= 0 and not flow.is_mapping:
+        punt = punt_add(&w.punts, PUNT_CLOSED, True)
+        if punt != NULL:
+            punt.flow = flow.slab.handle
+            punt.tag = flow.tag
+            punt.key = flow.name[<int>GUEST_SIDE].key
+            punt.inbound = flow.inbound
+            punt.a = reason
+            punt.b = <i64>flow.bytes_to_host
+            punt.c = <i64>flow.bytes_to_guest
+    if not flow.is_mapping:
+        n = neighbor_find(&w.neighbors, &flow.name[<int>GUEST_SIDE].key.guest, w.now)
+        if n != NULL and n.flows:
+            n.flows -= 1
+        count(&w.counters, FLOW_CLOSED)
+    flow.life = FLOW_DEAD
+    flow_unlink(&w.flows, flow, GUEST_SIDE)
+    flow_unlink(&w.flows, flow, HOST_SIDE)
+    timer_cancel(&w.timers, &flow.timer)
+    _free_body(w, flow)
+    _free_if_dead(w, flow)
+
+
+cdef u8 denial_code(int how) noexcept nogil:
+    if how == DENY_HOST:
+        return UNREACHABLE_HOST
+    if how == DENY_NET:
+        return UNREACHABLE_NET
+    if how == DENY_PROHIBITED:
+        return UNREACHABLE_PROHIBITED
+    return UNREACHABLE_PORT

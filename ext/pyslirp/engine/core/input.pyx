@@ -1,0 +1,275 @@
+"""Dispatch of a frame: switch, ARP, IPv4, reassembly, then by protocol.  What is wrong is counted by its reason and dropped."""
+
+from libc.string cimport memcmp, memcpy
+
+from pyslirp.engine.base.endian cimport load16
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, addr_is4, mac_is_group, ns_never, ns_t, u8, u16, u32
+from pyslirp.engine.base.span cimport Span, span_at
+from pyslirp.engine.base.status cimport (
+    ARP_ANSWERED, ARP_MALFORMED, ARP_NOT_OURS, ARP_SHORT, CLAIMED_DATAGRAM, CLAIMED_QUEUE_FULL, ETH_UNKNOWN_TYPE,
+    FRAGMENT_REASSEMBLED, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST, ICMP_UNSUPPORTED, IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE,
+    IPV4_UNKNOWN_PROTOCOL, IPV6_IGNORED, NEIGHBOR_TABLE_FULL, OK, Status)
+from pyslirp.engine.codecs.build cimport ICMP_HEADER, build_arp, build_ethernet, build_padding
+from pyslirp.engine.codecs.parse cimport (
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_SYN, Packet, parse_ethernet,
+    parse_ip, parse_ip_at, parse_transport)
+from pyslirp.engine.core.datagrams cimport datagram_input
+from pyslirp.engine.core.output cimport out_arp_request, out_commit, out_frame, out_icmp
+from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_add, punt_payload
+from pyslirp.engine.core.streams cimport stream_abort, stream_input, stream_run
+from pyslirp.engine.core.switch cimport capture_frame, switch_frame
+from pyslirp.engine.core.world cimport UdpClaim, World, addr_in_net, world_owns
+from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE
+from pyslirp.engine.protocols.tcp.connection cimport END_UNREACHABLE
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.slab cimport slab_at, slab_span
+from pyslirp.engine.tables.flow cimport FLOW_DEAD, GUEST_SIDE, Flow
+from pyslirp.engine.tables.neighbor cimport (
+    NEIGHBOR_INCOMPLETE, NEIGHBOR_PROBES, NEIGHBOR_REACHABLE, Neighbor, neighbor_add, neighbor_find, neighbor_remove,
+    neighbor_retry_ns)
+from pyslirp.engine.tables.reassembly cimport reassembly_add
+
+cdef enum:
+    ARP_BYTES = 28              # Ethernet and IPv4 (RFC 826)
+    ARP_REQUEST = 1
+    ARP_REPLY = 2
+
+
+# -- neighbours -------------------------------------------------------------------------------------------------------
+
+cdef void neighbor_learned(World *w, const Addr *address, const u8 *mac, bint replace) noexcept nogil:
+    cdef Neighbor *n
+    if mac_is_group(mac) or world_owns(w, address) or not addr_in_net(address, &w.net, w.prefix):
+        return
+    n = neighbor_find(&w.neighbors, address, w.now)
+    if n == NULL:
+        n = neighbor_add(&w.neighbors, address, w.now)
+        if n == NULL:
+            count(&w.counters, NEIGHBOR_TABLE_FULL)
+            return
+    elif n.state == NEIGHBOR_REACHABLE and (not replace or memcmp(n.mac, mac, 6) == 0):
+        return
+    if n.state == NEIGHBOR_INCOMPLETE:
+        w.neighbors.incomplete -= 1
+    n.state = NEIGHBOR_REACHABLE
+    n.probes = 0
+    memcpy(n.mac, mac, 6)
+    w.hop.valid = False
+    w.unblock = True
+
+
+cdef void _unreachable_guest(World *w, const Addr *address) noexcept nogil:
+    """Nobody answers for `address`: what the host has opened towards it fails, as a connect to a missing host does."""
+    cdef u32 i
+    cdef Flow *flow
+    for i in range(slab_span(&w.flow_slab)):
+        flow = <Flow *>slab_at(&w.flow_slab, i)
+        if (flow != NULL and flow.life != FLOW_DEAD and flow.inbound and flow.last_from_guest == flow.opened
+                and flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP and addr_eq(&flow.name[<int>GUEST_SIDE].key.guest, address)):
+            stream_abort(w, flow, END_UNREACHABLE, False)
+
+
+cdef void neighbors_check(World *w) noexcept nogil:
+    cdef u32 i
+    cdef Neighbor *n
+    cdef Addr address
+    w.neighbor_check = ns_never()
+    for i in range(slab_span(&w.neighbors.slab)):
+        n = <Neighbor *>slab_at(&w.neighbors.slab, i)
+        if n == NULL or n.state != NEIGHBOR_INCOMPLETE:
+            continue
+        if w.now - n.asked >= neighbor_retry_ns():
+            if n.probes >= NEIGHBOR_PROBES:
+                address = n.address
+                neighbor_remove(&w.neighbors, n)
+                _unreachable_guest(w, &address)
+                continue
+            n.probes += 1
+            n.asked = w.now
+            out_arp_request(w, &n.address)
+        if n.asked + neighbor_retry_ns() < w.neighbor_check:
+            w.neighbor_check = n.asked + neighbor_retry_ns()
+
+
+cdef Status _arp(World *w, u32 port, const Packet *p) noexcept nogil:
+    """RFC 826 and RFC 5227: answers for our own addresses only; a probe (sender 0.0.0.0) teaches nothing."""
+    cdef Span span
+    cdef const u8 *a
+    cdef u8 *at
+    cdef Addr sender
+    cdef Addr target
+    cdef u32 n
+    span.data = p.frame + ETH_HEADER
+    span.length = p.frame_bytes - ETH_HEADER
+    a = span_at(&span, 0, ARP_BYTES)
+    if a == NULL:
+        return ARP_SHORT
+    if load16(a) != 1 or load16(a + 2) != ETHERTYPE_IPV4 or a[4] != 6 or a[5] != 4 or load16(a + 6) not in (ARP_REQUEST, ARP_REPLY):
+        return ARP_MALFORMED
+    addr_from4(&sender, a + 14)
+    addr_from4(&target, a + 24)
+    if memcmp(a + 8, p.source_mac, 6) == 0 and (a[14] | a[15] | a[16] | a[17]):
+        neighbor_learned(w, &sender, a + 8, True)
+    if load16(a + 6) != ARP_REQUEST:
+        return OK
+    if not world_owns(w, &target) or world_owns(w, &sender):
+        return ARP_NOT_OURS
+    at = out_frame(w, port, 64)
+    if at == NULL:
+        return OK
+    n = build_ethernet(at, p.source_mac, w.mac, ETHERTYPE_ARP)
+    n += build_arp(at + n, ARP_REPLY, w.mac, &target, a + 8, &sender)
+    out_commit(w, port, build_padding(at, n))
+    return ARP_ANSWERED
+
+
+# -- IPv4 -------------------------------------------------------------------------------------------------------------
+
+cdef bint _claimed(World *w, const Packet *p, u32 port) noexcept nogil:
+    """Hand a datagram to the service that has claimed it."""
+    cdef u32 i
+    cdef Punt *punt
+    cdef UdpClaim *claim
+    for i in range(w.claim_count):
+        claim = &w.claims[i]
+        if claim.port == p.destination_port and (claim.any_address or addr_eq(&claim.address, &p.destination)):
+            punt = punt_add(&w.punts, PUNT_DATAGRAM, False)
+            if punt == NULL:
+                count(&w.counters, CLAIMED_QUEUE_FULL)
+                return True
+            punt.link = port
+            memcpy(punt.mac, p.source_mac, 6)
+            punt.key.protocol = PROTO_UDP
+            punt.key.guest = p.source
+            punt.key.guest_port = p.source_port
+            punt.key.far = p.destination
+            punt.key.far_port = p.destination_port
+            punt_payload(punt, p.payload, p.payload_bytes)
+            count(&w.counters, CLAIMED_DATAGRAM)
+            return True
+    return False
+
+
+cdef Status _icmp(World *w, const Packet *p, u32 port) noexcept nogil:
+    if p.icmp_type == ICMP_ECHO:
+        if world_owns(w, &p.destination):
+            # To the gateway, the DNS alias: answered here (RFC 1122 3.2.2.6), with the data as it came.
+            out_icmp(w, &p.destination, &p.source, ICMP_ECHO_REPLY, 0, (<u32>p.source_port << 16) | p.destination_port,
+                     p.payload, p.payload_bytes, 0)
+            return ICMP_ECHO_ANSWERED
+        if not w.forwarding:
+            return IPV4_BAD_DESTINATION
+        datagram_input(w, p, port)
+        return OK
+    if p.icmp_type == ICMP_UNREACHABLE or p.icmp_type == ICMP_TIME_EXCEEDED:
+        return ICMP_ERROR_FROM_GUEST
+    if not w.forwarding and p.icmp_type == ICMP_ECHO_REPLY:
+        punt_icmp(w, p, port)
+        return OK
+    return ICMP_UNSUPPORTED
+
+
+cdef void punt_icmp(World *w, const Packet *p, u32 port) noexcept nogil:
+    """A host of the simulator hears the answer to its ping: handed up like a claimed datagram, ports 0."""
+    cdef Punt *punt = punt_add(&w.punts, PUNT_DATAGRAM, False)
+    if punt == NULL:
+        return
+    punt.link = port
+    memcpy(punt.mac, p.source_mac, 6)
+    punt.key.protocol = PROTO_ICMP
+    punt.key.guest = p.source
+    punt.key.guest_port = p.source_port
+    punt.key.far = p.destination
+    punt.key.far_port = p.destination_port
+    punt_payload(punt, p.payload, p.payload_bytes)
+
+
+cdef bint _for_everybody(const World *w, const Addr *address) noexcept nogil:
+    """Limited broadcast, the net's broadcast address, multicast: not a host."""
+    cdef u32 i
+    if not addr_is4(address):
+        return address.b[0] == 0xff
+    if address.b[12] >= 224 or address.b[12] == 0:
+        return True
+    if not addr_in_net(address, &w.net, w.prefix) or w.prefix >= 127:
+        return False
+    for i in range(w.prefix, 128):
+        if not address.b[i // 8] & (0x80 >> (i % 8)):
+            return False
+    return True
+
+
+cdef Status _transport(World *w, Packet *p, u32 port) noexcept nogil:
+    cdef Status status = parse_transport(p)
+    cdef bint group = _for_everybody(w, &p.destination)
+    if status != OK:
+        return status
+    if p.protocol == PROTO_UDP and _claimed(w, p, port):
+        return OK
+    if group or (not w.forwarding and not world_owns(w, &p.destination)):
+        return IPV4_BAD_DESTINATION
+    if p.source.b[12] == 0 and addr_is4(&p.source):
+        return IPV4_BAD_SOURCE                          # "this network": only DHCP may say so (RFC 1122 3.2.1.3)
+    if p.protocol == PROTO_TCP:
+        stream_input(w, p, port)
+    elif p.protocol == PROTO_UDP:
+        datagram_input(w, p, port)
+    elif p.protocol == PROTO_ICMP:
+        return _icmp(w, p, port)
+    else:
+        return IPV4_UNKNOWN_PROTOCOL
+    return OK
+
+
+cdef void _prove_mtu(World *w, const Packet *p) noexcept nogil:
+    """A guest that sends a larger packet takes one too, up to what was announced (DESIGN: what the guest meets)."""
+    cdef Neighbor *n = neighbor_find(&w.neighbors, &p.source, w.now)
+    if n != NULL and n.mtu < p.l3_bytes and n.mtu < w.mtu:
+        n.mtu = p.l3_bytes if p.l3_bytes < w.mtu else w.mtu
+        w.hop.valid = False
+
+
+cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
+    cdef Status status = parse_ip(p)
+    cdef const u8 *l3
+    cdef u32 l3_bytes
+    if status != OK:
+        return status
+    if world_owns(w, &p.source):
+        return IPV4_BAD_SOURCE
+    neighbor_learned(w, &p.source, p.source_mac, False)
+    if p.l3_bytes > 1500:
+        _prove_mtu(w, p)
+    if not p.fragment:
+        return _transport(w, p, port)
+    status = reassembly_add(w.reassembly, p, w.now, &l3, &l3_bytes)
+    if status != FRAGMENT_REASSEMBLED:
+        return status
+    count(&w.counters, FRAGMENT_REASSEMBLED)
+    status = parse_ip_at(p, l3, l3_bytes)
+    if status == OK:
+        status = _transport(w, p, port)
+    # The whole lies in the table's buffer, which the next fragment may reuse: a TCP flow hands it on now.
+    if w.dirty_last != NULL and p.protocol == PROTO_TCP and w.dirty_last.body != NULL and w.dirty_last.life != FLOW_DEAD:
+        stream_run(w, w.dirty_last)
+    return status
+
+
+cdef void input_frame(World *w, u32 port, const u8 *frame, u32 length) noexcept nogil:
+    cdef Packet p
+    cdef Status status = parse_ethernet(&p, frame, length)
+    w.ports[port].rx_frames += 1
+    w.ports[port].rx_bytes += length
+    if w.capturing:
+        capture_frame(w, port, True, frame, length)
+    if status == OK and switch_frame(w, port, &p):
+        if p.ethertype == ETHERTYPE_IPV4:
+            status = _ipv4(w, port, &p)
+        elif p.ethertype == ETHERTYPE_ARP:
+            status = _arp(w, port, &p)
+        elif p.ethertype == ETHERTYPE_IPV6:
+            status = IPV6_IGNORED
+        else:
+            status = ETH_UNKNOWN_TYPE
+    if status != OK:
+        count(&w.counters, status)

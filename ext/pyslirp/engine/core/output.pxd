@@ -1,0 +1,23 @@
+"""From the core to a guest: next hop, headers, fragments; ARP requests and ICMP errors."""
+
+from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
+from pyslirp.engine.core.world cimport World
+from pyslirp.engine.protocols.tcp.connection cimport TcpSegment
+from pyslirp.engine.tables.flow cimport Flow, FlowKey
+
+cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil            # room for a frame on that port; NULL: full (counted by the caller)
+cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil
+cdef bint out_resolve(World *w, const Addr *to) noexcept nogil               # fills w.hop; False: asked, not known yet
+cdef void out_arp_request(World *w, const Addr *target) noexcept nogil
+cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexcept nogil     # TcpEnv.emit
+cdef u32 out_burst(void *world, Flow *flow) noexcept nogil                                   # TcpEnv.burst
+# A UDP datagram, fragmented at the guest's MTU.  mac and port (>= 0) go past the neighbour table.
+cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,
+                  const u8 *mac, int port) noexcept nogil
+# An ICMP message whose body behind the 4 first bytes is given: echo replies.  `rest` is the second header word.
+cdef bint out_icmp(World *w, const Addr *source, const Addr *to, u8 kind, u8 code, u32 rest, const u8 *body, u32 length, u8 ttl) noexcept nogil
+# An ICMP error about a packet of the flow named `key`, from `source` (NULL: the first of our addresses).
+cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u8 ttl, u32 payload_bytes, u32 word,
+                         u32 rest) noexcept nogil
+# A reset for a segment that belongs to no flow (RFC 9293 3.10.7.1).
+cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ack) noexcept nogil

@@ -1,0 +1,262 @@
+"""Frames towards guests are built in place, in the queue of the port that they leave by.
+
+A next hop is resolved once and remembered for the rest of the run (`hop`): the segments of a burst share it.  What finds no
+MAC address asks for it and is told so; a TCP flow then waits, a datagram is lost and counted, as everywhere on an Ethernet.
+"""
+
+from libc.string cimport memcpy, memset
+
+from pyslirp.engine.base.endian cimport store32
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.status cimport (
+    FRAGMENT_SENT, ICMP_ERROR_LIMITED, ICMP_ERROR_SENT, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, PORT_TOO_BIG, PORT_TX_FULL,
+    TCP_RST_SENT)
+from pyslirp.engine.codecs.build cimport (
+    ETH_MIN, ICMP_HEADER, IPV4_HEADER, IPV6_HEADER, TCP_HEADER, UDP_HEADER, build_arp, build_ethernet, build_ip,
+    build_ipv4, build_padding, build_tcp, build_udp)
+from pyslirp.engine.codecs.parse cimport (
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_RST)
+from pyslirp.engine.core.port cimport PORTS_MAX, Port
+from pyslirp.engine.core.switch cimport capture_frame
+from pyslirp.engine.core.world cimport World, addr_in_net
+from pyslirp.engine.protocols.icmp cimport icmp_error_allowed, icmp_quote
+from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpSegment
+from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_copy, sum_odd, sum_store
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.frame_queue cimport fq_commit, fq_reserve
+from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow, FlowKey
+from pyslirp.engine.tables.mac_table cimport mac_find
+from pyslirp.engine.tables.neighbor cimport NEIGHBOR_REACHABLE, Neighbor, neighbor_add, neighbor_find, neighbor_retry_ns
+
+cdef enum:
+    OUR_TTL = 64                # RFC 1700's default
+    HEADROOM = 128              # Ethernet, IP and TCP headers with all options: 14 + 40 + 60
+
+
+cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil:
+    if port >= PORTS_MAX or not w.ports[port].alive:
+        return NULL
+    return fq_reserve(&w.ports[port].tx, length if length > ETH_MIN else ETH_MIN)
+
+
+cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil:
+    cdef Port *p = &w.ports[port]
+    p.tx_frames += 1
+    p.tx_bytes += length
+    p.touched = True
+    if w.capturing:
+        capture_frame(w, port, False, p.tx.data + p.tx.tail + 4, length)
+    fq_commit(&p.tx, length)
+
+
+cdef void _flood_small(World *w, const u8 *frame, u32 length) noexcept nogil:
+    """A frame of our own (an ARP request) to every port."""
+    cdef u32 port
+    cdef u8 *at
+    for port in range(PORTS_MAX):
+        if w.ports[port].alive:
+            at = out_frame(w, port, length)
+            if at == NULL:
+                count(&w.counters, PORT_TX_FULL)
+                continue
+            memcpy(at, frame, length)
+            out_commit(w, port, length)
+
+
+cdef void out_arp_request(World *w, const Addr *target) noexcept nogil:
+    cdef u8[64] frame
+    cdef u8[6] everybody
+    cdef u8[6] nobody
+    cdef u32 n
+    memset(everybody, 0xff, 6)
+    memset(nobody, 0, 6)
+    n = build_ethernet(frame, everybody, w.mac, ETHERTYPE_ARP)
+    n += build_arp(frame + n, 1, w.mac, &w.addresses[0], nobody, target)
+    _flood_small(w, frame, build_padding(frame, n))
+
+
+cdef bint _ask(World *w, const Addr *next_hop) noexcept nogil:
+    cdef Neighbor *n = neighbor_find(&w.neighbors, next_hop, w.now)
+    if n == NULL:
+        n = neighbor_add(&w.neighbors, next_hop, w.now)
+        if n == NULL:
+            count(&w.counters, NEIGHBOR_TABLE_FULL)
+            return False
+    if n.probes == 0 and addr_is4(next_hop):
+        n.probes = 1
+        n.asked = w.now
+        out_arp_request(w, next_hop)
+        if w.neighbor_check == ns_never():
+            w.neighbor_check = w.now + neighbor_retry_ns()
+    count(&w.counters, NEIGHBOR_UNRESOLVED)
+    return False
+
+
+cdef bint out_resolve(World *w, const Addr *to) noexcept nogil:
+    cdef const Addr *next_hop = to
+    cdef Neighbor *n
+    cdef int port
+    if w.hop.valid and addr_eq(&w.hop.address, to):
+        return True
+    if (w.router.q[0] or w.router.q[1]) and not addr_in_net(to, &w.net, w.prefix):
+        next_hop = &w.router
+    n = neighbor_find(&w.neighbors, next_hop, w.now)
+    if n == NULL or n.state != NEIGHBOR_REACHABLE:
+        return _ask(w, next_hop)
+    port = mac_find(&w.macs, n.mac)
+    if port < 0:
+        count(&w.counters, NEIGHBOR_UNRESOLVED)         # its link is gone; it will be heard when it is back
+        return False
+    w.hop.valid = True
+    w.hop.address = to[0]
+    memcpy(w.hop.mac, n.mac, 6)
+    w.hop.port = <u32>port
+    w.hop.mtu = n.mtu if n.mtu < w.ports[port].mtu else w.ports[port].mtu
+    return True
+
+
+# -- TCP --------------------------------------------------------------------------------------------------------------
+
+cdef u32 out_burst(void *world, Flow *flow) noexcept nogil:
+    cdef World *w = <World *>world
+    cdef Tcp *t = <Tcp *>flow.body
+    if out_resolve(w, &flow.name[<int>GUEST_SIDE].key.guest) and w.ports[w.hop.port].burst > t.snd.mss:
+        return w.ports[w.hop.port].burst
+    return t.snd.mss
+
+
+cdef u32 _copy_payload(u8 *at, const TcpSegment *segment) noexcept nogil:
+    """Payload into the frame, added up on the way; a piece that begins at an odd offset has its sum turned."""
+    cdef u32 total = 0, partial
+    cdef u64 offset = 0
+    cdef int i
+    for i in range(segment.piece_count):
+        partial = sum_copy(at + offset, segment.pieces[i].data, segment.pieces[i].length, 0)
+        total = sum_add(total, sum_odd(partial) if offset & 1 else partial)
+        offset += segment.pieces[i].length
+    return total
+
+
+cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexcept nogil:
+    cdef World *w = <World *>world
+    cdef const FlowKey *key = &flow.name[<int>GUEST_SIDE].key
+    cdef bint v4 = addr_is4(&key.guest)
+    cdef u32 header = (IPV4_HEADER if v4 else IPV6_HEADER) + TCP_HEADER + segment.option_bytes, n
+    cdef u32 total
+    cdef u8 *at
+    if not out_resolve(w, &key.guest):
+        return False
+    at = out_frame(w, w.hop.port, ETH_HEADER + header + segment.payload_bytes)
+    if at == NULL:
+        return False
+    total = _copy_payload(at + ETH_HEADER + header, segment)
+    w.ip_id += 1
+    n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
+    n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, 0, w.ip_id,
+                  TCP_HEADER + segment.option_bytes + segment.payload_bytes)
+    n += build_tcp(at + n, &key.far, &key.guest, key.far_port, key.guest_port, segment.seq, segment.ack, segment.flags,
+                   segment.window, 0, segment.options, segment.option_bytes, segment.payload_bytes, total)
+    out_commit(w, w.hop.port, build_padding(at, n + segment.payload_bytes))
+    return True
+
+
+cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ack) noexcept nogil:
+    cdef bint v4 = addr_is4(&key.guest)
+    cdef u8 *at
+    cdef u32 n
+    if not out_resolve(w, &key.guest):
+        return False
+    at = out_frame(w, w.hop.port, HEADROOM)
+    if at == NULL:
+        return False
+    n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
+    n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, 0, 0, TCP_HEADER)
+    n += build_tcp(at + n, &key.far, &key.guest, key.far_port, key.guest_port, seq, ack, TCP_RST | (TCP_ACK if with_ack else 0),
+                   0, 0, NULL, 0, 0, 0)
+    out_commit(w, w.hop.port, build_padding(at, n))
+    count(&w.counters, TCP_RST_SENT)
+    return True
+
+
+# -- datagrams --------------------------------------------------------------------------------------------------------
+
+cdef bint _fragment(World *w, const u8 *mac, u32 port, const Addr *source, const Addr *to, u8 protocol, u8 ttl, u16 ident,
+                    const u8 *head, u32 head_bytes, const u8 *body, u32 offset, u32 length, bint more) noexcept nogil:
+    """One IPv4 packet with bytes [offset, offset + length) of head + body."""
+    cdef u32 n, from_head, total = ETH_HEADER + IPV4_HEADER + length
+    cdef u8 *at = out_frame(w, port, total)
+    if at == NULL:
+        count(&w.counters, PORT_TX_FULL)
+        w.ports[port].tx_dropped += 1
+        return False
+    n = build_ethernet(at, mac, w.mac, ETHERTYPE_IPV4)
+    n += build_ipv4(at + n, source, to, protocol, ttl, 0, ident, length, offset, more, False)
+    from_head = head_bytes - offset if offset < head_bytes else 0
+    if from_head > length:
+        from_head = length
+    if from_head:
+        memcpy(at + n, head + offset, from_head)
+    if length > from_head:
+        memcpy(at + n + from_head, body + (offset + from_head - head_bytes), length - from_head)
+    out_commit(w, port, build_padding(at, total))
+    return True
+
+
+cdef bint _out_ip(World *w, const u8 *mac, u32 port, u32 mtu, const Addr *source, const Addr *to, u8 protocol, u8 ttl,
+                  const u8 *head, u32 head_bytes, const u8 *body, u32 body_bytes) noexcept nogil:
+    """An IPv4 packet of two parts, in fragments where it is longer than the guest's MTU (RFC 791)."""
+    cdef u32 total = head_bytes + body_bytes, most = (mtu - IPV4_HEADER) // 8 * 8, offset = 0, length
+    w.ip_id += 1
+    if total + IPV4_HEADER <= mtu:
+        return _fragment(w, mac, port, source, to, protocol, ttl, w.ip_id, head, head_bytes, body, 0, total, False)
+    while offset < total:
+        length = total - offset if total - offset < most else most
+        if not _fragment(w, mac, port, source, to, protocol, ttl, w.ip_id, head, head_bytes, body, offset, length,
+                         offset + length < total):
+            return False
+        count(&w.counters, FRAGMENT_SENT)
+        offset += length
+    return True
+
+
+cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,
+                  const u8 *mac, int port) noexcept nogil:
+    cdef u8[UDP_HEADER] head
+    if not addr_is4(to) or length > 65507:
+        count(&w.counters, PORT_TOO_BIG)
+        return False
+    build_udp(head, source, to, source_port, to_port, length, sum_bytes(payload, length, 0))
+    if mac != NULL and port >= 0:
+        return _out_ip(w, mac, <u32>port, 1500, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
+    if not out_resolve(w, to):
+        return False
+    return _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
+
+
+cdef bint out_icmp(World *w, const Addr *source, const Addr *to, u8 kind, u8 code, u32 rest, const u8 *body, u32 length, u8 ttl) noexcept nogil:
+    cdef u8[ICMP_HEADER] head
+    cdef u32 total
+    if not addr_is4(to) or not out_resolve(w, to):
+        return False
+    head[0] = kind
+    head[1] = code
+    head[2] = 0
+    head[3] = 0
+    store32(head + 4, rest)
+    total = sum_bytes(body, length, sum_bytes(head, ICMP_HEADER, 0))
+    sum_store(head + 2, total)
+    return _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, source, to, PROTO_ICMP, ttl if ttl else OUR_TTL, head, ICMP_HEADER, body, length)
+
+
+cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u8 ttl, u32 payload_bytes, u32 word,
+                         u32 rest) noexcept nogil:
+    cdef u8[64] quote
+    cdef u32 n
+    if not addr_is4(&key.guest) or not addr_is4(&key.far):
+        return False
+    if not icmp_error_allowed(&w.errors, w.now):
+        count(&w.counters, ICMP_ERROR_LIMITED)
+        return False
+    n = icmp_quote(quote, key, ttl, payload_bytes, word)
+    count(&w.counters, ICMP_ERROR_SENT)
+    return out_icmp(w, source if source != NULL else &w.addresses[0], &key.guest, kind, code, rest, quote, n, OUR_TTL)

@@ -1,0 +1,226 @@
+"""TCP flows of the world: who may open one, what becomes of it, when it is over.
+
+A guest's SYN makes a flow in life NEW with a Tcp in state HELD, and a punt.  The verdict serves it, attaches a socket that
+the edge is connecting, or denies it.  The core never answers a SYN before that.
+"""
+
+from libc.errno cimport EACCES, EHOSTUNREACH, ENETUNREACH, EPERM
+
+from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.seq cimport seq_wide
+from pyslirp.engine.base.status cimport TCP_DENIED, TCP_NO_FLOW, TCP_NO_MEMORY, TCP_OPENED_BY_GUEST, TCP_OPENED_BY_HOST
+from pyslirp.engine.codecs.build cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER
+from pyslirp.engine.codecs.parse cimport PROTO_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
+from pyslirp.engine.core.flows cimport (
+    DENY_RESET, DENY_SILENT, denial_code, flow_dirty, flow_kill, flow_new, flow_punt, flow_rearm, flow_wait)
+from pyslirp.engine.core.output cimport out_burst, out_icmp_error, out_reset, out_segment
+from pyslirp.engine.core.punts cimport (
+    PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
+from pyslirp.engine.core.world cimport World
+from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, icmp_code_of_errno
+from pyslirp.engine.protocols.tcp.connection cimport (
+    END_CLOSED, END_DENIED, END_NONE, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp,
+    TcpEnd, TcpNotice, tcp_abort, tcp_deadline, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open,
+    tcp_over, tcp_reusable)
+from pyslirp.engine.protocols.tcp.relay cimport tcp_expire, tcp_run
+from pyslirp.engine.protocols.tcp.state cimport CLOSED, HELD
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.siphash cimport siphash
+from pyslirp.engine.stores.slab cimport slab_take
+from pyslirp.engine.tables.flow cimport (
+    FLOW_NEW, FLOW_OPEN, GUEST_SIDE, Flow, FlowKey, flow_find, flow_key_set, flow_unlink)
+
+cdef enum:
+    ISN_TICK_NS = 4000          # RFC 6528: the clock part of an ISN advances every 4 microseconds
+
+
+cdef void _notify(void *ctx, Flow *flow, TcpNotice what) noexcept nogil:
+    cdef World *w = <World *>ctx
+    cdef Punt *punt
+    if not flow.served:
+        return
+    if what == NOTICE_CONNECTED:
+        punt = punt_add(&w.punts, PUNT_CONNECTED, True)
+    elif what == NOTICE_READABLE:
+        punt = punt_add(&w.punts, PUNT_READABLE, True)
+    elif what == NOTICE_WRITABLE:
+        punt = punt_add(&w.punts, PUNT_WRITABLE, True)
+    else:
+        punt = punt_add(&w.punts, PUNT_FINISHED, True)
+    if punt != NULL:
+        punt.flow = flow.slab.handle
+        punt.tag = flow.tag
+
+
+cdef void streams_init(World *w) noexcept nogil:
+    w.tcp.ctx = w
+    w.tcp.emit = out_segment
+    w.tcp.burst = out_burst
+    w.tcp.notify = _notify
+    w.tcp.pool = &w.chunks
+    w.tcp.counters = &w.counters
+
+
+cdef Tcp *_new_tcp(World *w, const FlowKey *key) noexcept nogil:
+    """A fresh connection: keyed ISN (RFC 6528 section 3), our MSS, a timestamp clock that tells nothing."""
+    cdef Tcp *t = <Tcp *>slab_take(&w.tcp_slab)
+    cdef u64 secret
+    cdef u32 mtu = w.mtu if w.mtu < 65535 else 65535
+    if t == NULL:
+        count(&w.counters, TCP_NO_MEMORY)
+        return NULL
+    secret = siphash(<const u8 *>key, sizeof(FlowKey), w.isn_key)
+    tcp_init(&w.tcp, t, (<u64>1 << 32) | <u32>(secret + <u64>(w.now // ISN_TICK_NS)),
+             <u16>(mtu - TCP_HEADER - (IPV4_HEADER if addr_is4(&key.guest) else IPV6_HEADER)), <u32>(secret >> 32))
+    return t
+
+
+cdef void _settle(World *w, Flow *flow) noexcept nogil:
+    """After anything has happened to a connection: where does it stand?"""
+    cdef Tcp *t = <Tcp *>flow.body
+    cdef ns_t when
+    if tcp_over(t):
+        if flow.socket != NULL:
+            w.tcp.host.close(w.tcp.host.ctx, flow.socket, False)
+            flow.socket = NULL
+        flow_kill(w, flow, t.end)
+        return
+    if t.state == CLOSED and t.end != END_NONE:
+        flow_unlink(&w.flows, flow, GUEST_SIDE)     # over for the guest; the host still gets its last bytes
+    if t.blocked:
+        flow_wait(w, flow)
+    when = tcp_deadline(t)
+    if when != ns_never():
+        flow_rearm(w, flow, when)
+
+
+cdef void stream_run(World *w, Flow *flow) noexcept nogil:
+    tcp_run(&w.tcp, flow, <Tcp *>flow.body, w.now)
+    _settle(w, flow)
+
+
+cdef void stream_expire(World *w, Flow *flow) noexcept nogil:
+    tcp_expire(&w.tcp, flow, <Tcp *>flow.body, w.now)
+    _settle(w, flow)
+
+
+cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 port) noexcept nogil:
+    cdef Flow *flow = flow_new(w, key, p.ttl)
+    if flow == NULL:
+        return                                          # counted; the guest's SYN will come again
+    flow.body = _new_tcp(w, key)
+    if flow.body == NULL:
+        flow_kill(w, flow, -1)
+        return
+    count(&w.counters, TCP_OPENED_BY_GUEST)
+    tcp_hold(&w.tcp, flow, <Tcp *>flow.body, p, w.now)
+    flow_punt(w, flow, port)
+
+
+cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil:
+    cdef FlowKey key
+    cdef Flow *flow
+    cdef u32 length
+    flow_key_set(&key, PROTO_TCP, &p.source, p.source_port, &p.destination, p.destination_port)
+    flow = flow_find(&w.flows, GUEST_SIDE, &key)
+    if flow != NULL and p.tcp_flags & TCP_SYN and not p.tcp_flags & TCP_ACK and tcp_reusable(<Tcp *>flow.body, p):
+        (<Tcp *>flow.body).end = END_CLOSED
+        flow_kill(w, flow, END_CLOSED)
+        flow = NULL
+    if flow != NULL:
+        flow.last_from_guest = w.now
+        tcp_input(&w.tcp, flow, <Tcp *>flow.body, p, w.now)
+        flow_dirty(w, flow)
+        return
+    if p.tcp_flags & TCP_SYN and not p.tcp_flags & (TCP_ACK | TCP_RST | TCP_FIN):
+        _opened_by_guest(w, &key, p, port)
+        return
+    count(&w.counters, TCP_NO_FLOW)
+    if p.tcp_flags & TCP_RST:
+        return
+    if p.tcp_flags & TCP_ACK:
+        out_reset(w, &key, p.ack, 0, False)
+    else:
+        length = p.payload_bytes + (1 if p.tcp_flags & TCP_SYN else 0) + (1 if p.tcp_flags & TCP_FIN else 0)
+        out_reset(w, &key, 0, p.seq + length, True)
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+cdef void stream_serve(World *w, Flow *flow, u64 tag) noexcept nogil:
+    if flow.life != FLOW_NEW:
+        return
+    flow.life = FLOW_OPEN
+    flow.served = True
+    flow.tag = tag
+    tcp_host_connected(&w.tcp, flow, <Tcp *>flow.body, w.now)
+    flow_dirty(w, flow)
+
+
+cdef void stream_attach(World *w, Flow *flow, void *socket, u64 tag) noexcept nogil:
+    flow.life = FLOW_OPEN
+    flow.socket = socket
+    flow.tag = tag
+
+
+cdef void stream_deny(World *w, Flow *flow, int how) noexcept nogil:
+    cdef Tcp *t = <Tcp *>flow.body
+    if flow.life != FLOW_NEW:
+        return
+    count(&w.counters, TCP_DENIED)
+    if how != DENY_RESET and how != DENY_SILENT:
+        out_icmp_error(w, &flow.name[<int>GUEST_SIDE].key, NULL, ICMP_UNREACHABLE, denial_code(how), flow.ttl, TCP_HEADER,
+                       <u32>t.rcv.irs, 0)
+    tcp_abort(&w.tcp, flow, t, END_DENIED, how == DENY_RESET)
+    flow_kill(w, flow, END_DENIED)
+
+
+cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *far, u16 far_port, void *socket, u64 tag) noexcept nogil:
+    cdef FlowKey key
+    cdef Flow *flow
+    cdef Tcp *t
+    flow_key_set(&key, PROTO_TCP, guest, guest_port, far, far_port)
+    if flow_find(&w.flows, GUEST_SIDE, &key) != NULL:
+        return NULL
+    flow = flow_new(w, &key, 64)
+    if flow == NULL:
+        return NULL
+    t = _new_tcp(w, &key)
+    if t == NULL:
+        flow_kill(w, flow, -1)
+        return NULL
+    flow.body = t
+    flow.life = FLOW_OPEN
+    flow.inbound = True
+    flow.served = socket == NULL
+    flow.socket = socket
+    flow.tag = tag
+    t.host_readable = socket != NULL
+    t.host_writable = socket != NULL
+    count(&w.counters, TCP_OPENED_BY_HOST)
+    tcp_open(&w.tcp, flow, t, w.now)
+    flow_dirty(w, flow)
+    return flow
+
+
+cdef void stream_abort(World *w, Flow *flow, TcpEnd reason, bint tell_guest) noexcept nogil:
+    tcp_abort(&w.tcp, flow, <Tcp *>flow.body, reason, tell_guest)
+    _settle(w, flow)
+
+
+# -- from the edge ----------------------------------------------------------------------------------------------------
+
+cdef void stream_connected(World *w, Flow *flow) noexcept nogil:
+    tcp_host_connected(&w.tcp, flow, <Tcp *>flow.body, w.now)
+    flow_dirty(w, flow)
+
+
+cdef void stream_host_failed(World *w, Flow *flow, i32 error) noexcept nogil:
+    cdef Tcp *t = <Tcp *>flow.body
+    if t.state == HELD and (error == EHOSTUNREACH or error == ENETUNREACH or error == EACCES or error == EPERM):
+        out_icmp_error(w, &flow.name[<int>GUEST_SIDE].key, NULL, ICMP_UNREACHABLE, icmp_code_of_errno(error), flow.ttl,
+                       TCP_HEADER, <u32>t.rcv.irs, 0)
+        tcp_abort(&w.tcp, flow, t, END_UNREACHABLE, False)
+    else:
+        tcp_host_failed(&w.tcp, flow, t, error)
+    _settle(w, flow)

@@ -1,0 +1,125 @@
+"""Learning, forwarding, flooding; and the capture of what passes a port.
+
+Our own MAC address belongs to no port: a guest that uses it as its source is not listened to.
+"""
+
+from libc.string cimport memcmp, memcpy
+
+from pyslirp.engine.base.ints cimport mac_is_group, ns_t, u8, u32
+from pyslirp.engine.base.status cimport (
+    PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FLOODED, SWITCH_FORWARDED, SWITCH_TABLE_FULL)
+from pyslirp.engine.codecs.parse cimport ETH_HEADER, Packet
+from pyslirp.engine.core.port cimport PORT_TX_BYTES, PORTS_MAX, Port
+from pyslirp.engine.core.world cimport CAPTURE_HEAD, World
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.frame_queue cimport fq_clear, fq_commit, fq_free, fq_front, fq_init, fq_pop, fq_reserve
+from pyslirp.engine.tables.mac_table cimport mac_find, mac_forget_port, mac_learn
+
+
+cdef int port_add(World *w, u32 mtu, u32 burst) noexcept nogil:
+    cdef int number
+    for number in range(PORTS_MAX):
+        if not w.ports[number].alive:
+            w.ports[number].alive = True
+            w.ports[number].touched = False
+            w.ports[number].mtu = mtu
+            w.ports[number].burst = burst
+            w.ports[number].rx_frames = 0
+            w.ports[number].rx_bytes = 0
+            w.ports[number].tx_frames = 0
+            w.ports[number].tx_bytes = 0
+            w.ports[number].tx_dropped = 0
+            fq_init(&w.ports[number].tx, PORT_TX_BYTES)
+            return number
+    return -1
+
+
+cdef void port_remove(World *w, u32 port) noexcept nogil:
+    if port < PORTS_MAX and w.ports[port].alive:
+        fq_free(&w.ports[port].tx)
+        w.ports[port].alive = False
+        w.hop.valid = False
+        mac_forget_port(&w.macs, <int>port)
+
+
+cdef void _copy_to(World *w, u32 to, const Packet *p) noexcept nogil:
+    cdef Port *port = &w.ports[to]
+    cdef u8 *at
+    if p.frame_bytes > port.mtu + ETH_HEADER + 4:       # 4: a VLAN tag
+        count(&w.counters, PORT_TOO_BIG)
+        port.tx_dropped += 1
+        return
+    at = fq_reserve(&port.tx, p.frame_bytes)
+    if at == NULL:
+        count(&w.counters, PORT_TX_FULL)
+        port.tx_dropped += 1
+        return
+    memcpy(at, p.frame, p.frame_bytes)
+    fq_commit(&port.tx, p.frame_bytes)
+    port.tx_frames += 1
+    port.tx_bytes += p.frame_bytes
+    port.touched = True
+    if w.capturing:
+        capture_frame(w, to, False, p.frame, p.frame_bytes)
+
+
+cdef void _flood(World *w, u32 port, const Packet *p) noexcept nogil:
+    cdef u32 other
+    for other in range(PORTS_MAX):
+        if other != port and w.ports[other].alive:
+            _copy_to(w, other, p)
+    count(&w.counters, SWITCH_FLOODED)
+
+
+cdef bint switch_frame(World *w, u32 port, const Packet *p) noexcept nogil:
+    cdef int to
+    if mac_is_group(p.source_mac) or memcmp(p.source_mac, w.mac, 6) == 0:
+        count(&w.counters, SWITCH_BAD_SOURCE)
+        return False
+    to = mac_find(&w.macs, p.source_mac)
+    if to != <int>port:
+        if not mac_learn(&w.macs, p.source_mac, <int>port, w.now):
+            count(&w.counters, SWITCH_TABLE_FULL)
+        w.hop.valid = False
+        w.unblock = True                                # a guest that has come back: what waited for it goes on
+    if memcmp(p.destination_mac, w.mac, 6) == 0:
+        return True
+    if mac_is_group(p.destination_mac):
+        _flood(w, port, p)
+        return True
+    to = mac_find(&w.macs, p.destination_mac)
+    if to < 0:
+        _flood(w, port, p)
+    elif to != <int>port:
+        _copy_to(w, <u32>to, p)
+        count(&w.counters, SWITCH_FORWARDED)
+    return False
+
+
+cdef void capture_frame(World *w, u32 port, bint inbound, const u8 *frame, u32 length) noexcept nogil:
+    cdef u8 *at = fq_reserve(&w.captured, CAPTURE_HEAD + length)
+    cdef u32 way = 1 if inbound else 0
+    if at == NULL:
+        w.capture_lost += 1
+        return
+    memcpy(at, &port, 4)
+    memcpy(at + 4, &way, 4)
+    memcpy(at + 8, &w.now, 8)
+    memcpy(at + CAPTURE_HEAD, frame, length)
+    fq_commit(&w.captured, CAPTURE_HEAD + length)
+
+
+cdef list captured_take(World *w):
+    cdef list out = []
+    cdef u32 length, port, way
+    cdef ns_t when
+    cdef const u8 *at = fq_front(&w.captured, &length)
+    while at != NULL:
+        memcpy(&port, at, 4)
+        memcpy(&way, at + 4, 4)
+        memcpy(&when, at + 8, 8)
+        out.append((port, way == 1, when, (<const char *>at)[CAPTURE_HEAD:length]))
+        fq_pop(&w.captured)
+        at = fq_front(&w.captured, &length)
+    fq_clear(&w.captured)
+    return out

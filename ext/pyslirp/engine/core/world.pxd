@@ -1,0 +1,97 @@
+"""Everything the core knows, as one struct; and the calls by which the edge drives it.
+
+Nothing here reads a clock: every entry takes `now`.  Each call does bounded work.  Same calls, same seed: same frames.
+"""
+
+from pyslirp.engine.base.ints cimport Addr, i32, i64, ns_t, u8, u16, u32, u64
+from pyslirp.engine.codecs.parse cimport Packet
+from pyslirp.engine.core.port cimport PORTS_MAX, Port
+from pyslirp.engine.core.punts cimport PuntQueue
+from pyslirp.engine.protocols.icmp cimport ErrorLimit
+from pyslirp.engine.protocols.tcp.connection cimport TcpEnv
+from pyslirp.engine.stores.chunks cimport ChunkPool
+from pyslirp.engine.stores.counters cimport Counters
+from pyslirp.engine.stores.frame_queue cimport FrameQueue
+from pyslirp.engine.stores.slab cimport Slab
+from pyslirp.engine.stores.timers cimport TimerHeap
+from pyslirp.engine.tables.flow cimport Flow, FlowTable
+from pyslirp.engine.tables.mac_table cimport MacTable
+from pyslirp.engine.tables.neighbor cimport NeighborTable
+from pyslirp.engine.tables.reassembly cimport Reassembly
+
+cdef enum:
+    ADDRESSES_MAX = 64          # addresses of our own: gateway, DNS alias, guestfwd ...
+    CLAIMS_MAX = 64             # UDP ports that services have claimed
+    FLOWS_MAX = 65536           # flows of all kinds (mappings included)
+    GUEST_FLOWS_MAX = 32768     # of one guest address: it can exhaust only its own
+    CAPTURE_BYTES = 8388608     # captured frames waiting for the writer; more are counted and lost
+    CAPTURE_HEAD = 16           # link, direction and time in front of each
+
+cdef struct UdpClaim:
+    bint any_address
+    Addr address
+    u16 port
+
+# Where the last frame went: the next one of the same run mostly goes there too.
+cdef struct Hop:
+    bint valid
+    Addr address
+    u8[6] mac
+    u32 port
+    u32 mtu
+
+cdef struct World:
+    u8[6] mac                   # our MAC address
+    bint forwarding             # we are the gateway: packets to any address are ours.  Else a host: only to our own
+    u32 mtu                     # of the network: what is announced
+    Addr net
+    u32 prefix                  # bits of `net`, counted in 128
+    Addr router                 # next hop for what is not on the net; all zero: everything is on the link
+    Addr[ADDRESSES_MAX] addresses
+    u32 address_count
+    UdpClaim[CLAIMS_MAX] claims
+    u32 claim_count
+    u64[2] hash_key
+    u64[2] isn_key
+    u16 ip_id
+    Counters counters
+    ChunkPool chunks
+    Port[PORTS_MAX] ports
+    MacTable macs
+    NeighborTable neighbors
+    ns_t neighbor_check         # when unresolved neighbours are asked again; ns_never()
+    FlowTable flows
+    Slab flow_slab
+    Slab tcp_slab
+    Slab peer_slab
+    Slab mapping_slab
+    TimerHeap timers
+    Flow *dirty_first           # flows with work to do, in order
+    Flow *dirty_last
+    Flow *blocked               # flows that wait for a link or a MAC address
+    bint unblock                # something has changed for them
+    Reassembly *reassembly
+    ErrorLimit errors
+    TcpEnv tcp
+    PuntQueue punts
+    Hop hop
+    ns_t now                    # of the call in progress
+    bint capturing
+    FrameQueue captured
+    u64 capture_lost
+
+cdef inline bint addr_in_net(const Addr *address, const Addr *net, u32 prefix) noexcept nogil:
+    """Do the first `prefix` (of 128) bits agree?"""
+    cdef u32 i
+    for i in range(prefix // 8):
+        if address.b[i] != net.b[i]:
+            return False
+    return prefix % 8 == 0 or (address.b[prefix // 8] ^ net.b[prefix // 8]) >> (8 - prefix % 8) == 0
+
+cdef inline bint world_owns(const World *w, const Addr *address) noexcept nogil:
+    """Is it one of our own addresses?"""
+    cdef u32 i
+    for i in range(w.address_count):
+        if w.addresses[i].q[1] == address.q[1] and w.addresses[i].q[0] == address.q[0]:
+            return True
+    return False
