@@ -1,0 +1,81 @@
+"""Options on the command line: OPTIONS strings, ``--netdev user,...`` and ``--name value``, all of them one Config.
+
+`add_arguments` makes every one of them append to the same list of the namespace, in the order in which argparse meets
+them, so that of an option given twice the last is used, whichever way it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyslirp.config.fields import FIELDS, NOT_YET, Field, Source
+from pyslirp.config.network import DEFAULT_NET
+from pyslirp.config.qemu import Netdev, split_netdev, split_options
+from pyslirp.config.stack import Config
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+DEST = "network_settings"  #: attribute of the namespace: a list of Netdev, or None where nothing is given
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add every option to `parser`; values are not looked at before `from_arguments`."""
+    from argparse import SUPPRESS  # noqa: PLC0415 (its start-up time is not for the library's users to pay)
+
+    parser.add_argument(
+        DEST,
+        nargs="*",
+        action="extend",
+        type=split_options,
+        metavar="OPTIONS",
+        help="options as QEMU's -netdev user has them: net=10.0.9.0/24,hostfwd=tcp::2222-:22",
+    )
+    parser.add_argument(
+        "--netdev", dest=DEST, action="append", type=split_netdev, metavar="user,id=NAME,...", help="the same, whole"
+    )
+    groups = {
+        Source.QEMU: parser.add_argument_group("options of QEMU's -netdev user"),
+        Source.OURS: parser.add_argument_group("more options of the network"),
+    }
+    for field in FIELDS:
+        groups[field.source].add_argument(
+            f"--{field.name}",
+            dest=DEST,
+            action="append",
+            type=_setting(field.name),
+            metavar=field.metavar,
+            help=_help(field).replace("%", "%%"),
+        )
+    for name in NOT_YET:
+        parser.add_argument(f"--{name}", dest=DEST, action="append", type=_setting(name), help=SUPPRESS)
+
+
+def from_arguments(namespace: Namespace) -> Config:
+    """The Config that the arguments make; raises ConfigErrors with everything that is wrong."""
+    given: Iterable[Netdev] = getattr(namespace, DEST, None) or ()
+    settings = [setting for netdev in given for setting in netdev.settings]
+    return Config.assemble(settings, [error for netdev in given for error in netdev.errors])
+
+
+def format_arguments(config: Config) -> list[str]:
+    """The arguments that make `config`: ``["--net=10.0.9.0/24", ...]``."""
+    return [f"--{name}={text}" for name, text in config.settings()]
+
+
+def _setting(name: str) -> Callable[[str], Netdev]:
+    return partial(_netdev_of, name)
+
+
+def _netdev_of(name: str, text: str) -> Netdev:
+    return Netdev([(name, text)], [])
+
+
+def _help(field: Field) -> str:
+    default = field.default(DEFAULT_NET)
+    text = f"{field.help}, repeatable" if field.many else field.help
+    if field.legacy or default in (None, ()):
+        return text
+    return f"{text} (default {field.render(default)}{', follows net' if field.derive else ''})"

@@ -1,0 +1,292 @@
+"""The one table of options: every way to configure a network, and its documentation, is generated from it.
+
+``-netdev user,...`` strings (qemu.py), ``--name value`` arguments (argv.py) and keywords of `Config.build` (stack.py)
+have the same names.  A new option is one row here, one field of its section's dataclass, and its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from pyslirp.addresses import Endpoint
+from pyslirp.config.dhcp import (
+    DhcpConfig,
+    StaticLease,
+    check_domainname,
+    check_hostname,
+    check_lease_time,
+    default_start,
+    parse_hostname,
+)
+from pyslirp.config.dns import DnsConfig, check_search, check_upstream, default_dns, parse_upstream
+from pyslirp.config.forward import ForwardConfig, HostForward
+from pyslirp.config.network import (
+    NetworkConfig,
+    check_id,
+    check_ipv6,
+    check_mtu,
+    check_net,
+    default_host,
+    parse_ip,
+    parse_net,
+)
+from pyslirp.config.values import Check, Parser, anything, boolean, expects, ipv4_address, number, on_off
+
+Section = NetworkConfig | DhcpConfig | DnsConfig | ForwardConfig
+
+#: The sections of a Config as they are when nothing is given; a field's default is read off them.
+DEFAULTS: dict[str, Section] = {
+    "network": NetworkConfig(),
+    "dhcp": DhcpConfig(),
+    "dns": DnsConfig(),
+    "forward": ForwardConfig(),
+}
+
+#: Options of ``-netdev user`` that QEMU has and we do not have yet.
+NOT_YET = (
+    "ipv6-net",
+    "ipv6-prefix",
+    "ipv6-prefixlen",
+    "ipv6-host",
+    "ipv6-dns",
+    "tftp",
+    "tftp-server-name",
+    "bootfile",
+    "smb",
+    "smbserver",
+    "guestfwd",
+)
+
+
+class Source(Enum):
+    """Who gave an option its name and meaning."""
+
+    QEMU = "QEMU"
+    OURS = "pyslirp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One option."""
+
+    name: str  #: as it is written, e.g. ``dns-upstream``
+    section: str  #: key of DEFAULTS: the part of Config that holds the value
+    attribute: str  #: of the section
+    type: type[Any]  #: of the value; of one of them where the option is a list
+    parse: Parser[Any]  #: text to value
+    check: Check[Any] = anything  #: judges a value by itself
+    render: Callable[[Any], str] = str  #: value to text that `parse` reads back
+    metavar: str  #: stands for the value in help texts
+    help: str  #: one line
+    source: Source = Source.QEMU
+    many: bool = False  #: may be given repeatedly; the section holds a tuple
+    derive: Callable[[IPv4Network], Any] | None = None  #: the default where it depends on the net
+    legacy: bool = False  #: an older spelling of the option that has this attribute, which wins
+
+    @property
+    def keyword(self) -> str:
+        """The name as a Python keyword."""
+        return self.name.replace("-", "_")
+
+    def default(self, net: IPv4Network) -> Any:
+        """The value where none is given, in a network with the prefix `net`."""
+        return self.derive(net) if self.derive else getattr(DEFAULTS[self.section], self.attribute)
+
+    def read(self, given: object) -> Any:
+        """The value that `given` (text, or a value already) stands for; raises ConfigError."""
+        if isinstance(given, str):
+            value = self.parse(given)
+        elif isinstance(given, self.type) and isinstance(given, bool) == (self.type is bool):
+            value = given
+        else:
+            raise expects(self.name, given, self.metavar)
+        self.check(value)
+        return value
+
+
+FIELDS = (
+    Field(
+        name="id",
+        section="network",
+        attribute="id",
+        type=str,
+        parse=str,
+        check=check_id,
+        metavar="NAME",
+        help="what QEMU's run-time commands call this network",
+    ),
+    Field(
+        name="ipv4",
+        section="network",
+        attribute="ipv4",
+        type=bool,
+        parse=boolean("ipv4"),
+        render=on_off,
+        metavar="on|off",
+        help="speak IPv4",
+    ),
+    Field(
+        name="ipv6",
+        section="network",
+        attribute="ipv6",
+        type=bool,
+        parse=boolean("ipv6"),
+        check=check_ipv6,
+        render=on_off,
+        metavar="on|off",
+        help="speak IPv6 (not supported yet)",
+    ),
+    Field(
+        name="net",
+        section="network",
+        attribute="net",
+        type=IPv4Network,
+        parse=parse_net,
+        check=check_net,
+        metavar="ADDR[/MASK]",
+        help="the guest network; MASK is a length from 4 to 32 or a dotted mask",
+    ),
+    Field(
+        name="ip",
+        section="network",
+        attribute="net",
+        type=IPv4Network,
+        parse=parse_ip,
+        check=check_net,
+        metavar="ADDR",
+        help="legacy spelling of net=ADDR/24",
+        legacy=True,
+    ),
+    Field(
+        name="host",
+        section="network",
+        attribute="host",
+        type=IPv4Address,
+        parse=ipv4_address("host", "Failed to parse host"),
+        metavar="ADDR",
+        help="the gateway, by which guests also reach the host's loopback",
+        derive=default_host,
+    ),
+    Field(
+        name="restrict",
+        section="network",
+        attribute="restrict",
+        type=bool,
+        parse=boolean("restrict"),
+        render=on_off,
+        metavar="on|off",
+        help="isolate the guests: only hostfwd and the services of the network itself work",
+    ),
+    Field(
+        name="mtu",
+        section="network",
+        attribute="mtu",
+        type=int,
+        parse=number("mtu"),
+        check=check_mtu,
+        metavar="BYTES",
+        help="largest IP packet, 68 to 65521; by default the most that the links carry",
+        source=Source.OURS,
+    ),
+    Field(
+        name="dhcpstart",
+        section="dhcp",
+        attribute="start",
+        type=IPv4Address,
+        parse=ipv4_address("dhcpstart", "Failed to parse DHCP start address"),
+        metavar="ADDR",
+        help="first address that DHCP gives out; hostfwd rules without a guest lead to it",
+        derive=default_start,
+    ),
+    Field(
+        name="dhcp-host",
+        section="dhcp",
+        attribute="static",
+        type=StaticLease,
+        parse=StaticLease.parse,
+        metavar="MAC=ADDR",
+        help="keep ADDR for the guest with this MAC address",
+        source=Source.OURS,
+        many=True,
+    ),
+    Field(
+        name="lease-time",
+        section="dhcp",
+        attribute="lease_seconds",
+        type=int,
+        parse=number("lease-time"),
+        check=check_lease_time,
+        metavar="SECONDS",
+        help="how long a DHCP lease lasts",
+        source=Source.OURS,
+    ),
+    Field(
+        name="hostname",
+        section="dhcp",
+        attribute="hostname",
+        type=str,
+        parse=parse_hostname,
+        check=check_hostname,
+        metavar="NAME",
+        help="host name that DHCP gives to guests",
+    ),
+    Field(
+        name="domainname",
+        section="dhcp",
+        attribute="domainname",
+        type=str,
+        parse=str,
+        check=check_domainname,
+        metavar="DOMAIN",
+        help="domain name that DHCP gives to guests",
+    ),
+    Field(
+        name="dns",
+        section="dns",
+        attribute="address",
+        type=IPv4Address,
+        parse=ipv4_address("dns", "Failed to parse DNS"),
+        metavar="ADDR",
+        help="the name server's address; queries to it are forwarded",
+        derive=default_dns,
+    ),
+    Field(
+        name="dnssearch",
+        section="dns",
+        attribute="search",
+        type=str,
+        parse=str,
+        check=check_search,
+        metavar="DOMAIN",
+        help="domain that guests search for short names",
+        many=True,
+    ),
+    Field(
+        name="dns-upstream",
+        section="dns",
+        attribute="upstream",
+        type=Endpoint,
+        parse=parse_upstream,
+        check=check_upstream,
+        metavar="ADDR[:PORT]",
+        help="resolver to forward queries to, in place of the host's",
+        source=Source.OURS,
+        many=True,
+    ),
+    Field(
+        name="hostfwd",
+        section="forward",
+        attribute="hostfwd",
+        type=HostForward,
+        parse=HostForward.parse,
+        metavar="RULE",
+        help="lead a port of the host to a guest: [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT",
+        many=True,
+    ),
+)
+
+BY_NAME = {field.name: field for field in FIELDS}

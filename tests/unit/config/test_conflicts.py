@@ -1,0 +1,143 @@
+"""What options get wrong together.  Where QEMU has the rule, its words are what QEMU 7.2 was seen to say."""
+
+import pytest
+
+from pyslirp.config.qemu import parse_options
+from pyslirp.errors import ConfigErrors
+
+
+def errors_of(options: str) -> list[str]:
+    with pytest.raises(ConfigErrors) as caught:
+        parse_options(options)
+    return [str(error) for error in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("ipv4=off", "ipv4=off: IPv4 and IPv6 disabled (IPv6 is not supported yet)"),
+        ("host=10.0.3.1", "host=10.0.3.1: Host doesn't belong to network (which is 10.0.2.0/24)"),
+        ("host=010.0.2.9", "host=8.0.2.9: Host doesn't belong to network (which is 10.0.2.0/24)"),  # 010 is octal
+        ("dns=8.8.8.8,restrict=on", "dns=8.8.8.8: DNS doesn't belong to network (which is 10.0.2.0/24)"),
+        ("dns=10.0.2.2", "dns=10.0.2.2: DNS must be different from host"),
+        ("host=10.0.2.3", "dns=10.0.2.3: DNS must be different from host (the default in 10.0.2.0/24)"),
+        ("dhcpstart=10.0.3.15", "dhcpstart=10.0.3.15: DHCP doesn't belong to network (which is 10.0.2.0/24)"),
+        ("dhcpstart=10.0.2.2", "dhcpstart=10.0.2.2: DHCP must be different from host and DNS"),
+        ("dhcpstart=10.0.2.3", "dhcpstart=10.0.2.3: DHCP must be different from host and DNS"),
+        (
+            "host=10.0.2.15",
+            "dhcpstart=10.0.2.15: DHCP must be different from host and DNS (the default in 10.0.2.0/24)",
+        ),
+    ],
+)
+def test_qemus_rules(options: str, error: str) -> None:
+    assert errors_of(options) == [error]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("host=10.0.2.0", "host=10.0.2.0: this is the network address of 10.0.2.0/24"),
+        ("host=10.0.2.255", "host=10.0.2.255: this is the broadcast address of 10.0.2.0/24"),
+        ("dns=10.0.2.255", "dns=10.0.2.255: this is the broadcast address of 10.0.2.0/24"),
+        ("dhcpstart=10.0.2.0", "dhcpstart=10.0.2.0: this is the network address of 10.0.2.0/24"),
+        ("dhcpstart=10.0.2.255", "dhcpstart=10.0.2.255: this is the broadcast address of 10.0.2.0/24"),
+        (
+            "net=10.0.2.0/30,host=10.0.2.2,dns=8.8.8.8,dhcpstart=10.0.2.2",
+            "dhcpstart=10.0.2.2: DHCP must be different from host and DNS",
+        ),
+    ],
+)
+def test_addresses_that_cannot_work(options: str, error: str) -> None:
+    assert errors_of(options) == [error]
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        ("10.0.2.0/32", "DNS must be different from host"),
+        ("10.0.2.0/31", "DHCP must be different from host and DNS"),
+        ("10.0.2.0/30", "DHCP must be different from host and DNS"),
+    ],
+)
+def test_nets_too_small_are_refused_as_by_qemu(net: str, reason: str) -> None:
+    errors = errors_of(f"net={net}")
+    assert any(reason in error for error in errors)
+    assert (f"net={net}: there is no room for a guest (at most /30)" in errors) == (net != "10.0.2.0/30")
+
+
+@pytest.mark.parametrize(
+    ("lease", "reason"),
+    [
+        ("52:54:00:12:34:56=10.0.3.1", "10.0.3.1 doesn't belong to network 10.0.2.0/24"),
+        ("52:54:00:12:34:56=10.0.2.2", "10.0.2.2 is the host's address"),
+        ("52:54:00:12:34:56=10.0.2.3", "10.0.2.3 is the DNS address"),
+        ("52:54:00:12:34:56=10.0.2.0", "10.0.2.0 is the network address of 10.0.2.0/24"),
+        ("52:54:00:12:34:56=10.0.2.255", "10.0.2.255 is the broadcast address of 10.0.2.0/24"),
+        ("52:54:00:00:00:01=10.0.2.51", "another dhcp-host has this MAC or IPv4 address already"),
+        ("52:54:00:12:34:56=10.0.2.50", "another dhcp-host has this MAC or IPv4 address already"),
+    ],
+)
+def test_static_leases(lease: str, reason: str) -> None:
+    assert errors_of(f"dhcp-host=52:54:00:00:00:01=10.0.2.50,dhcp-host={lease}") == [f"dhcp-host={lease}: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "printed", "reason"),
+    [
+        ("::80-10.0.3.1:80", "tcp::80-10.0.3.1:80", "10.0.3.1 doesn't belong to network 10.0.2.0/24"),
+        ("::80-10.0.2.2:80", "tcp::80-10.0.2.2:80", "10.0.2.2 is the host's address"),
+        ("::80-10.0.2.3:80", "tcp::80-10.0.2.3:80", "10.0.2.3 is the DNS address"),
+        ("::80-10.0.2.255:80", "tcp::80-10.0.2.255:80", "10.0.2.255 is the broadcast address of 10.0.2.0/24"),
+    ],
+)
+def test_rules_lead_to_guests(rule: str, printed: str, reason: str) -> None:
+    invalid = f"Invalid host forwarding rule '{printed}' (Bad guest address)"
+    assert errors_of(f"hostfwd={rule}") == [f"hostfwd={printed}: {invalid} ({reason})"]
+
+
+def test_two_rules_cannot_have_one_port_of_the_host() -> None:
+    second = "tcp::80-10.0.2.15:81"
+    assert errors_of("hostfwd=::80-:80,hostfwd=::80-:81") == [
+        f"hostfwd={second}: Could not set up host forwarding rule '{second}' (another rule has tcp::80 already)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "dns=8.8.8.8",  # announced, not answered here
+        "net=10.0.2.0/28",
+        "net=10.0.2.0/29",
+        "net=10.0.2.0/30,host=10.0.2.2,dns=8.8.8.8,dhcpstart=10.0.2.1",
+        "net=10.0.2.4/30,host=10.0.2.5,dns=8.8.8.8,dhcpstart=10.0.2.6",
+        "dhcpstart=10.0.2.254",
+        "host=10.0.2.254,dns=8.8.8.8,dhcpstart=10.0.2.253",
+        "hostfwd=::0-:80,hostfwd=::0-:80,hostfwd=udp::0-:80",  # 0: each gets a port of its own
+        "hostfwd=::80-:80,hostfwd=udp::80-:80,hostfwd=:127.0.0.1:80-:80,hostfwd=:[::]:80-:80",
+        "dhcp-host=52:54:00:12:34:56=10.0.2.4",  # before dhcpstart
+        "dhcp-host=52:54:00:12:34:56=10.0.2.15,hostfwd=::80-:80",
+        "dns=10.0.2.253,host=10.0.2.254,dhcpstart=10.0.2.252",
+        "host=10.0.2.253,dns=10.0.2.254,dhcpstart=10.0.2.252,dhcp-host=52:54:00:12:34:56=10.0.2.252",
+    ],
+)
+def test_what_works(options: str) -> None:
+    parse_options(options)
+
+
+def test_nothing_is_said_of_what_could_not_be_read() -> None:
+    assert errors_of("net=x,host=192.168.1.1,dns=192.168.1.2,dhcpstart=192.168.1.3,hostfwd=::1-192.168.1.9:1") == [
+        "net=x: Failed to parse netmask"
+    ]
+    assert errors_of("ip=x,host=192.168.1.1") == ["ip=x: Failed to parse netmask (use net=ADDR/LENGTH)"]
+    assert errors_of("host=x,dns=10.0.2.2") == ["host=x: Failed to parse host"]
+
+
+def test_errors_of_every_kind_come_together() -> None:
+    options = "mtu=1,host=9.9.9.9,bogus=1,hostfwd=x,hostfwd=::1-:1,hostfwd=::1-:2,dhcpstart=8.8.8.8,tftp=/srv"
+    found = [error.partition(":")[0] for error in errors_of(options)]
+    assert found == ["mtu=1", "bogus", "hostfwd=x", "tftp=/srv", "host=9.9.9.9", "dhcpstart=8.8.8.8", "hostfwd=tcp"]
+
+
+def test_a_wrong_pool_is_not_told_again_for_each_rule() -> None:
+    assert len(errors_of("dhcpstart=8.8.8.8,hostfwd=::1-:1,hostfwd=::2-:2")) == 1

@@ -1,0 +1,128 @@
+"""The table of options."""
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+
+from pyslirp.addresses import Endpoint, Mac
+from pyslirp.config.dhcp import StaticLease
+from pyslirp.config.fields import BY_NAME, DEFAULTS, FIELDS, NOT_YET, Field, Source
+from pyslirp.config.forward import HostForward
+from pyslirp.errors import ConfigError
+
+NETDEV_USER = (
+    *("id", "ipv4", "net", "ip", "ipv6", "ipv6-net", "ipv6-prefix", "ipv6-prefixlen", "ipv6-host", "ipv6-dns"),
+    *("restrict", "host", "hostname", "tftp", "tftp-server-name", "bootfile", "dhcpstart", "dns", "dnssearch"),
+    *("domainname", "smb", "smbserver", "hostfwd", "guestfwd"),
+)
+
+
+def test_every_option_of_qemu_is_known() -> None:
+    ours = {field.name for field in FIELDS if field.source is Source.OURS}
+    assert {*BY_NAME, *NOT_YET} - ours == set(NETDEV_USER)
+    assert BY_NAME.keys().isdisjoint(NOT_YET)
+
+
+def test_no_name_is_twice_in_the_table() -> None:
+    assert len(BY_NAME) == len(FIELDS)
+    assert len({field.keyword for field in FIELDS}) == len(FIELDS)
+
+
+def test_every_attribute_of_every_section_has_one_option() -> None:
+    rows = [(field.section, field.attribute) for field in FIELDS if not field.legacy]
+    slots = [(name, slot) for name, section in DEFAULTS.items() for slot in type(section).__slots__]
+    assert sorted(rows) == sorted(slots)
+
+
+#: option -> text, value, how the value prints
+EXAMPLES: dict[str, tuple[str, Any, str]] = {
+    "id": ("vm1", "vm1", "vm1"),
+    "ipv4": ("yes", True, "on"),
+    "ipv6": ("off", False, "off"),
+    "net": ("192.168.76.9/24", IPv4Network("192.168.76.0/24"), "192.168.76.0/24"),
+    "ip": ("192.168.76.9", IPv4Network("192.168.76.0/24"), "192.168.76.0/24"),
+    "host": ("10.0.2.9", IPv4Address("10.0.2.9"), "10.0.2.9"),
+    "restrict": ("on", True, "on"),
+    "mtu": ("0x5dc", 1500, "1500"),
+    "dhcpstart": ("10.522", IPv4Address("10.0.2.10"), "10.0.2.10"),
+    "dhcp-host": (
+        "52-54-00-12-34-56=10.0.2.50",
+        StaticLease(Mac("525400123456"), IPv4Address("10.0.2.50")),
+        "52:54:00:12:34:56=10.0.2.50",
+    ),
+    "lease-time": ("600", 600, "600"),
+    "hostname": ("vm", "vm", "vm"),
+    "domainname": ("example.org", "example.org", "example.org"),
+    "dns": ("10.0.2.4", IPv4Address("10.0.2.4"), "10.0.2.4"),
+    "dnssearch": ("example.org", "example.org", "example.org"),
+    "dns-upstream": ("9.9.9.9", Endpoint(IPv4Address("9.9.9.9"), 53), "9.9.9.9:53"),
+    "hostfwd": ("::0x50-:80", HostForward("tcp", IPv4Address(0), 80, IPv4Address(0), 80), "tcp::80-:80"),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_option_reads_text_and_its_value_and_prints(field: Field) -> None:
+    text, value, printed = EXAMPLES[field.name]
+    assert field.read(text) == value
+    assert field.read(value) == value
+    assert field.render(value) == printed
+    if field.name != "ip":
+        assert field.read(printed) == value
+
+
+#: option -> a text that is refused, and the error
+REFUSED = {
+    "id": ("1n", "Parameter 'id' expects an identifier (Identifiers consist of letters,"),
+    "ipv4": ("x", "Parameter 'ipv4' expects 'on' or 'off'"),
+    "ipv6": ("x", "Parameter 'ipv6' expects 'on' or 'off'"),
+    "net": ("x", "Failed to parse netmask"),
+    "ip": ("x", "Failed to parse netmask"),
+    "host": ("x", "Failed to parse host"),
+    "restrict": ("x", "Parameter 'restrict' expects 'on' or 'off'"),
+    "mtu": ("x", "Parameter 'mtu' expects a number"),
+    "dhcpstart": ("x", "Failed to parse DHCP start address"),
+    "dhcp-host": ("x", "no address is given"),
+    "lease-time": ("x", "Parameter 'lease-time' expects a number"),
+    "hostname": ("x" * 256, "'vhostname' parameter cannot exceed 255 bytes"),
+    "domainname": ("", "'domainname' parameter cannot be empty"),
+    "dns": ("x", "Failed to parse DNS"),
+    "dnssearch": ("", "failed to parse domain name ''"),
+    "dns-upstream": ("x", "'x' is not an IP address"),
+    "hostfwd": ("x", "Invalid host forwarding rule 'x' (No : separators)"),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_option_names_itself_and_the_value_in_its_refusal(field: Field) -> None:
+    text, reason = REFUSED[field.name]
+    with pytest.raises(ConfigError) as caught:
+        field.read(text)
+    assert str(caught.value).startswith(f"{field.name}={text}: {reason}")
+    assert caught.value.option == field.name
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.parametrize("value", [1.5, b"10.0.2.9", object()], ids=["float", "bytes", "object"])
+def test_every_option_refuses_a_value_of_another_type(field: Field, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        field.read(value)
+    assert caught.value.reason == f"Parameter '{field.name}' expects {field.metavar}"
+
+
+def test_a_switch_is_no_number_and_a_number_no_switch() -> None:
+    for name, value in (("mtu", True), ("restrict", 1)):
+        with pytest.raises(ConfigError, match=f"Parameter '{name}' expects "):
+            BY_NAME[name].read(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [("host", "10.9.2.2"), ("dns", "10.9.2.3"), ("dhcpstart", "10.9.2.15"), ("net", "10.0.2.0/24")]
+)
+def test_defaults_follow_the_net(name: str, default: str) -> None:
+    assert str(BY_NAME[name].default(IPv4Network("10.9.0.0/16"))) == default
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_default_that_depends_on_the_net_agrees_with_its_section(field: Field) -> None:
+    assert field.default(IPv4Network("10.0.2.0/24")) == getattr(DEFAULTS[field.section], field.attribute)
