@@ -1,0 +1,50 @@
+"""The host's side of ``hostfwd``: the socket that listens for a rule."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from pyslirp.addresses import Address, Endpoint
+from pyslirp.errors import ForwardError
+
+BACKLOG = 1024  #: connections that the kernel holds while a guest is slow; libslirp has 1
+
+
+def open_forward(rule: str, protocol: str, address: Address, port: int) -> socket.socket:
+    """A non-blocking socket for the rule printed as `rule`: "tcp" bound and listening, "udp" bound.
+
+    Raises ForwardError in QEMU's words, with the reason and the remedy that QEMU leaves out.
+    """
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    opened = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if protocol == "tcp":
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((str(address), port))
+        if protocol == "tcp":
+            opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise _refused(rule, error) from None
+    return opened
+
+
+def bound_endpoint(opened: socket.socket) -> Endpoint:
+    """Where it listens, with the port that the host has chosen for port 0."""
+    name = opened.getsockname()
+    return Endpoint.of(name[0].partition("%")[0], name[1])
+
+
+def _refused(rule: str, error: OSError) -> ForwardError:
+    hint = {
+        errno.EADDRINUSE: "; choose another host port, or 0 for a free one",
+        errno.EACCES: "; choose a host port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start",
+        errno.EADDRNOTAVAIL: "; the address is not one of this host's",
+    }.get(error.errno or 0, "")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return ForwardError(error.errno, f"Could not set up host forwarding rule '{rule}': {reason}{hint}")

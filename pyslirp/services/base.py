@@ -1,0 +1,129 @@
+"""The contract of a service, and the few values that pass between a service and the stack.
+
+A service is pure: it reads no clock, opens no socket, draws no random number.  It is handed what its claims select and
+`now` (monotonic nanoseconds), and returns what is to be done.  The stack does it.  So a service runs unchanged over real
+sockets and in the simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pyslirp.addresses import Address, Endpoint, Mac
+from pyslirp.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a service answers: datagrams or streams to `port` of `address` (None: any address that reaches the gateway)."""
+
+    protocol: str  #: "udp" or "tcp"
+    address: Address | None
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A UDP datagram from a guest that a service has claimed."""
+
+    link: int  #: switch port that it came in by
+    mac: Mac  #: source of the Ethernet frame
+    source: Endpoint
+    destination: Endpoint
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """Send a UDP datagram to a guest.
+
+    `mac` and `link` say where, past the neighbour table, for a guest that has no address yet (DHCP); None: look up.
+    """
+
+    source: Endpoint
+    destination: Endpoint
+    payload: bytes
+    mac: Mac | None = None
+    link: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSend:
+    """Send bytes on a TCP stream that the service serves."""
+
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClose:
+    """End a served stream: after what was sent has left (abort=False), or by a reset at once (abort=True)."""
+
+    stream: int
+    abort: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskResolver:
+    """Put a DNS message to one of the host's resolvers; the answer comes back to `DnsService.answer(key, ...)`."""
+
+    key: int  #: chosen by the service, names the exchange
+    server: Endpoint
+    tcp: bool
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAsk:
+    """Give up waiting for the answer to `key` and free what waits for it."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearnNeighbor:
+    """Tell the engine that `address` is at `mac` behind `link`, as DHCP knows before any ARP (link None: find out)."""
+
+    address: Address
+    mac: Mac
+    link: int | None = None
+
+
+Action = SendDatagram | StreamSend | StreamClose | AskResolver | ForgetAsk | LearnNeighbor | Event
+
+
+class Service(Protocol):
+    """What the stack expects of a service."""
+
+    name: str  #: the one word for it: "dhcp", "dns", "tftp" ...
+
+    @property
+    def claims(self) -> Iterable[Claim]:
+        """What this service answers."""
+
+    def handle(self, datagram: Datagram, now: int) -> Iterable[Action]:
+        """Answer one claimed datagram.  Never raises for what a guest has sent: it counts and returns nothing."""
+
+    def deadline(self) -> int | None:
+        """When `expire` is next wanted (monotonic nanoseconds), or None."""
+
+    def expire(self, now: int) -> Iterable[Action]:
+        """Do what is due at `now`."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """State and counters as plain values for `Network.snapshot()`."""
+
+
+class StreamService(Service, Protocol):
+    """A service that also serves TCP streams of its claims."""
+
+    def stream_opened(self, stream: int, guest: Endpoint, now: int) -> Iterable[Action]:
+        """A guest has connected."""
+
+    def stream_received(self, stream: int, data: bytes, now: int) -> Iterable[Action]:
+        """Bytes of the stream; b"" says that the guest will send no more."""
+
+    def stream_closed(self, stream: int, now: int) -> Iterable[Action]:
+        """The stream is gone; nothing more can be sent on it."""
