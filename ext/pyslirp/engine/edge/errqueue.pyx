@@ -1,0 +1,103 @@
+"""What a socket's error queue holds: who has said what about a packet of ours (ip(7), IP_RECVERR)."""
+
+from libc.errno cimport EMSGSIZE
+from libc.string cimport memset
+
+from pyslirp.engine.base.ints cimport i32, u8, u16, u64
+from pyslirp.engine.base.sys.errqueue cimport (
+    SO_EE_OFFENDER, SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6, SO_EE_ORIGIN_LOCAL, sock_extended_err)
+from pyslirp.engine.base.sys.inet cimport IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, IP_RECVERR
+from pyslirp.engine.base.sys.socket cimport (
+    CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, MSG_DONTWAIT, MSG_ERRQUEUE, cmsghdr, msghdr, recvmsg, setsockopt)
+from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get
+from pyslirp.engine.protocols.icmp cimport (
+    ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED,
+    UNREACHABLE_TOO_BIG)
+
+cdef enum:
+    CONTROL_WORDS = 32          # 256 bytes: an IP_RECVERR message has at most 60, and a socket may have been told to give more
+    ICMP6_UNREACHABLE = 1       # RFC 4443 section 3
+    ICMP6_TOO_BIG = 2
+    ICMP6_TIME_EXCEEDED = 3
+
+
+cdef bint errqueue_enable(int fd, bint v6, bint on) noexcept nogil:
+    cdef int value = on
+    if v6:
+        return setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &value, sizeof(int)) == 0
+    return setsockopt(fd, IPPROTO_IP, IP_RECVERR, &value, sizeof(int)) == 0
+
+
+cdef void _from_icmp6(HostError *out, u8 kind, u8 code) noexcept nogil:
+    """RFC 7915 section 4.2, as far as a host sends it."""
+    if kind == ICMP6_TIME_EXCEEDED:
+        out.kind = ICMP_TIME_EXCEEDED
+        out.code = code
+    elif kind == ICMP6_TOO_BIG:
+        out.kind = ICMP_UNREACHABLE
+        out.code = UNREACHABLE_TOO_BIG
+    elif kind == ICMP6_UNREACHABLE:
+        out.kind = ICMP_UNREACHABLE
+        if code == 4:
+            out.code = UNREACHABLE_PORT
+        elif code == 1:
+            out.code = UNREACHABLE_PROHIBITED
+        else:
+            out.code = UNREACHABLE_HOST if code else UNREACHABLE_NET
+
+
+cdef void _read(HostError *out, const sock_extended_err *error) noexcept nogil:
+    cdef u16 port
+    out.error = <i32>error.ee_errno
+    out.info = error.ee_info
+    if error.ee_origin == SO_EE_ORIGIN_ICMP:
+        out.kind = error.ee_type
+        out.code = error.ee_code
+    elif error.ee_origin == SO_EE_ORIGIN_ICMP6:
+        _from_icmp6(out, error.ee_type, error.ee_code)
+    elif error.ee_origin == SO_EE_ORIGIN_LOCAL and error.ee_errno == EMSGSIZE:
+        out.kind = ICMP_UNREACHABLE
+        out.code = UNREACHABLE_TOO_BIG
+    if error.ee_origin != SO_EE_ORIGIN_LOCAL:
+        out.told_offender = sockaddr_get(<const SockAddr *>SO_EE_OFFENDER(<sock_extended_err *>error), &out.offender, &port)
+
+
+cdef bint errqueue_take(int fd, HostError *out) noexcept nogil:
+    cdef u64[CONTROL_WORDS] control             # words: a cmsghdr is aligned like one
+    cdef SockAddr name
+    cdef msghdr message
+    cdef cmsghdr *c
+    memset(out, 0, sizeof(HostError))
+    memset(&name, 0, sizeof(SockAddr))
+    memset(&message, 0, sizeof(msghdr))
+    message.msg_name = &name
+    message.msg_namelen = sizeof(SockAddr)
+    message.msg_control = control
+    message.msg_controllen = sizeof(control)
+    if recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0:
+        return False
+    if message.msg_namelen:
+        out.told_to = sockaddr_get(&name, &out.to, &out.port)
+    c = CMSG_FIRSTHDR(&message)
+    while c != NULL:
+        if (c.cmsg_len >= CMSG_LEN(sizeof(sock_extended_err))
+                and ((c.cmsg_level == IPPROTO_IP and c.cmsg_type == IP_RECVERR)
+                     or (c.cmsg_level == IPPROTO_IPV6 and c.cmsg_type == IPV6_RECVERR))):
+            _read(out, <const sock_extended_err *>CMSG_DATA(c))
+        c = CMSG_NXTHDR(&message, c)
+    return True
+
+
+# -- for tests ---------------------------------------------------------------------------------------------------------
+
+def _enable(int fd, bint v6, bint on=True):
+    return errqueue_enable(fd, v6, on)
+
+
+def _take(int fd):
+    """(errno, type, code, info, to, port, offender); the last three None where unknown.  None: the queue is empty."""
+    cdef HostError e
+    if not errqueue_take(fd, &e):
+        return None
+    return (e.error, e.kind, e.code, e.info, e.to.b[:16] if e.told_to else None, e.port if e.told_to else None,
+            e.offender.b[:16] if e.told_offender else None)

@@ -1,0 +1,221 @@
+"""UDP and ping over the host's sockets: one unconnected socket for each mapping (core/datagrams.pyx).
+
+Sending.  The guest's TTL and TOS are the socket's, set when they change.  A socket reports the errors of earlier datagrams
+before it takes a new one, so a send that fails is tried once more; what the error was about comes from the error queue.
+
+Receiving.  One recvmmsg for each event: up to RECEIVE_BATCH datagrams, or fewer where the queue of the guest's link has not
+room for that many of the largest.  So none is taken from the kernel that would then be dropped.  When there is no room, or
+the guest's MAC address is not known yet, the socket is stalled: silenced in the poller, and left alone until that link has
+drained or a neighbour has been learned (datagrams_resume).  Meanwhile the kernel's receive buffer holds what comes and
+drops what is too much, as for any slow reader.
+
+A ping socket (icmp(7)) takes and gives whole ICMP messages; the kernel puts its own identifier into them and checks that
+replies bear it.  The core maps it back.  No permission is EACCES: net.ipv4.ping_group_range.
+"""
+
+from libc.errno cimport EACCES, EAFNOSUPPORT, EAGAIN, EINVAL, EMFILE, ENOBUFS, EPERM, errno
+from libc.string cimport memset
+
+from pyslirp.engine.base.ints cimport Addr, addr_is4, i64, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
+from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS, UDP_QUEUE_FULL
+from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLIN
+from pyslirp.engine.base.sys.inet cimport (
+    IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPV6_TCLASS, IPV6_UNICAST_HOPS, IP_TOS, IP_TTL)
+from pyslirp.engine.base.sys.socket cimport (
+    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN, SO_ERROR,
+    SO_TYPE,     getsockopt, msghdr, recvmmsg, sendmsg, setsockopt, socket, socklen_t)
+from pyslirp.engine.base.sys.unistd cimport close
+from pyslirp.engine.codecs.parse cimport PROTO_ICMP
+from pyslirp.engine.core.datagrams cimport (
+    datagram_allow, datagram_deny, datagram_error, datagram_from_host, listener_add, mapping_add, mapping_of)
+from pyslirp.engine.core.output cimport out_resolve
+from pyslirp.engine.core.port cimport PORT_TX_BYTES
+from pyslirp.engine.core.run cimport world_flow
+from pyslirp.engine.core.world cimport World
+from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
+from pyslirp.engine.edge.hostsock cimport (
+    HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, host_add, host_close, host_denial, host_exhausted,
+    host_stall, host_unstall, hosts_full, iovec_of)
+from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
+from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get, sockaddr_put
+from pyslirp.engine.protocols.udp cimport Mapping
+from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.frame_queue cimport fq_bytes
+from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
+
+cdef enum:
+    ERRORS_BATCH = 16           # of one socket and event; more are there next time
+    FRAME_OVERHEAD = 64         # of one packet on a link: prefix, Ethernet and IP headers, rounded up
+    IP_BYTES_MAX = 65535
+
+
+# -- making them ------------------------------------------------------------------------------------------------------
+
+cdef int _refuse(HostSockets *h, Flow *flow, int error) noexcept nogil:
+    """There is no socket for this flow."""
+    count(&h.world.counters, HOST_NO_DESCRIPTORS if host_exhausted(error) else HOST_ERROR)
+    datagram_deny(h.world, flow, host_denial(error))
+    return error
+
+
+cdef HostSocket *_new_socket(HostSockets *h, bint echo, bint v6, int *error) noexcept nogil:
+    cdef int protocol = 0, fd
+    cdef HostSocket *s
+    error[0] = EMFILE
+    if hosts_full(h):
+        return NULL
+    if echo:
+        protocol = IPPROTO_ICMPV6 if v6 else IPPROTO_ICMP
+    fd = socket(AF_INET6 if v6 else AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol)
+    if fd < 0:
+        error[0] = errno
+        return NULL
+    errqueue_enable(fd, v6, True)
+    s = host_add(h, fd, HOST_ECHO if echo else HOST_DATAGRAM, v6, EPOLLIN)
+    if s == NULL:
+        close(fd)
+    return s
+
+
+cdef int datagram_connect(HostSockets *h, Flow *flow, const Addr *to, u16 port, u64 tag) noexcept nogil:
+    cdef Flow *mapping
+    cdef HostSocket *s
+    cdef bint echo = flow.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
+    cdef int error
+    if flow.life != FLOW_NEW:
+        return EINVAL
+    mapping = mapping_of(h.world, flow)
+    if mapping == NULL:
+        s = _new_socket(h, echo, not addr_is4(to), &error)
+        if s == NULL:
+            return error if echo and (error == EACCES or error == EPERM) else _refuse(h, flow, error)
+        mapping = mapping_add(h.world, flow, s)
+        if mapping == NULL:
+            host_close(h, s, False)
+            return _refuse(h, flow, ENOBUFS)
+        s.flow = mapping.slab.handle
+    datagram_allow(h.world, flow, mapping, to, port, tag)
+    return 0
+
+
+cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_port, Flow **made) noexcept nogil:
+    cdef int family = 0, kind = 0
+    cdef socklen_t length = sizeof(int)
+    cdef HostSocket *s
+    if getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0 or getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0:
+        return errno
+    if kind != SOCK_DGRAM or (family != AF_INET and family != AF_INET6):
+        return EINVAL
+    s = host_add(h, fd, HOST_DATAGRAM, family == AF_INET6, EPOLLIN)
+    if s == NULL:
+        return EMFILE
+    made[0] = listener_add(h.world, guest, guest_port, s)
+    if made[0] == NULL:
+        poller_remove(h.poller, fd)
+        s.fd = -1                               # it stays the caller's
+        host_close(h, s, False)
+        return ENOBUFS
+    errqueue_enable(fd, s.v6, True)
+    s.flow = made[0].slab.handle
+    return 0
+
+
+# -- to the host ------------------------------------------------------------------------------------------------------
+
+cdef void _set_ttl_and_tos(HostSocket *s, u8 ttl, u8 tos) noexcept nogil:
+    cdef int value
+    if ttl and ttl != s.ttl:
+        value = ttl
+        setsockopt(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_UNICAST_HOPS if s.v6 else IP_TTL, &value, sizeof(int))
+        s.ttl = ttl
+    if tos != s.tos:
+        value = tos
+        setsockopt(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_TCLASS if s.v6 else IP_TOS, &value, sizeof(int))
+        s.tos = tos
+
+
+cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
+                          int count_) noexcept nogil:
+    cdef HostSockets *h = <HostSockets *>hosts
+    cdef HostSocket *s = <HostSocket *>socket
+    cdef SockAddr name
+    cdef msghdr message
+    if not s.v6 and not addr_is4(address):
+        return -EAFNOSUPPORT
+    _set_ttl_and_tos(s, ttl, tos)
+    memset(&message, 0, sizeof(msghdr))
+    message.msg_namelen = sockaddr_put(&name, address, port, s.v6)
+    message.msg_name = &name
+    message.msg_iov = iovec_of(pieces)
+    message.msg_iovlen = count_
+    if sendmsg(s.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 or sendmsg(s.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0:
+        return 0
+    if errno == EAGAIN or errno == ENOBUFS:
+        count(&h.world.counters, UDP_QUEUE_FULL)        # lost on the way, like any datagram
+        return 0
+    return -errno
+
+
+# -- from the host ----------------------------------------------------------------------------------------------------
+
+cdef int _room(World *w, const Flow *mapping) noexcept nogil:
+    """How many of the largest datagrams the guest's link takes now, and (in w.hop) which it is; -1: that is not known."""
+    cdef Addr guest = (<Mapping *>mapping.body).guest
+    cdef u32 queued, packets
+    if not out_resolve(w, &guest):
+        return -1
+    queued = fq_bytes(&w.ports[w.hop.port].tx)
+    packets = IP_BYTES_MAX // (w.hop.mtu - 28) + 1      # 28: a header, and what alignment to 8 bytes may cost
+    if queued >= PORT_TX_BYTES:
+        return 0
+    return <int>((PORT_TX_BYTES - queued) // (IP_BYTES_MAX + packets * FRAME_OVERHEAD))
+
+
+cdef void _receive(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
+    cdef int most = _room(h.world, mapping)
+    cdef Addr source
+    cdef u16 port
+    cdef int n, i
+    if most <= 0:
+        poller_change(h.poller, s.fd, 0, POLL_HOST, s.slab.handle)
+        host_stall(h, s, STALL_UNKNOWN if most < 0 else h.world.hop.port)
+        return
+    if most > RECEIVE_BATCH:
+        most = RECEIVE_BATCH
+    for i in range(most):
+        h.area.messages[i].msg_hdr.msg_namelen = sizeof(SockAddr)
+    n = recvmmsg(s.fd, h.area.messages, <u32>most, MSG_DONTWAIT, NULL)
+    for i in range(n):
+        sockaddr_get(&h.area.names[i], &source, &port)
+        datagram_from_host(h.world, mapping, &source, port, <const u8 *>h.area.pieces[i].iov_base, h.area.messages[i].msg_len)
+
+
+cdef void _take_errors(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
+    cdef HostError e
+    cdef int i, error
+    cdef socklen_t length = sizeof(int)
+    for i in range(ERRORS_BATCH):
+        if not errqueue_take(s.fd, &e):
+            getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &error, &length)     # or it would be told for ever
+            return
+        if e.kind and e.told_to:
+            datagram_error(h.world, mapping, &e.to, e.port, &e.offender if e.told_offender else NULL, e.kind, e.code, e.info)
+
+
+cdef void datagram_event(HostSockets *h, HostSocket *s, u32 events) noexcept nogil:
+    cdef Flow *mapping = world_flow(h.world, s.flow)
+    if mapping == NULL:
+        return
+    if events & EPOLLERR:
+        _take_errors(h, s, mapping)
+    if events & EPOLLIN:
+        _receive(h, s, mapping)
+
+
+cdef void datagrams_resume(HostSockets *h, u32 port) noexcept nogil:
+    cdef HostSocket *s = h.stalled[port]
+    while s != NULL:
+        host_unstall(h, s)
+        poller_change(h.poller, s.fd, EPOLLIN, POLL_HOST, s.slab.handle)
+        s = h.stalled[port]
