@@ -206,7 +206,7 @@ class Dispatcher:
                 if self.resolving is not None:
                     self.resolving.forget(action.key)
             elif isinstance(action, LearnNeighbor):
-                self._core.learn(pack(action.address), action.mac, self._clock())
+                self._core.learn(pack(action.address), bytes(action.mac), self._clock())
             else:
                 self._publish(action)
 
@@ -219,7 +219,7 @@ class Dispatcher:
             action.destination.port,
             action.payload,
             self._clock(),
-            action.mac if past_table else None,
+            bytes(action.mac) if past_table and action.mac is not None else None,
             action.link if past_table and action.link is not None else -1,
         )
 
@@ -244,7 +244,9 @@ class ServiceStream:
     What the send buffer does not take waits in `_waiting`; the service bounds what it sends by what it is asked.
     """
 
-    def __init__(self, dispatcher: Dispatcher, service: StreamService, stream: ServedStream, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, service: StreamService, stream: ServedStream, clock: Callable[[], int]
+    ) -> None:
         self._dispatcher = dispatcher
         self._service = service
         self._stream = stream

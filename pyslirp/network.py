@@ -119,14 +119,14 @@ class Network:
         Raises ConfigError for what is no rule, ForwardError where it cannot be set up.
         """
         parsed = HostForward.parse(rule, default_guest=self.config.dhcp.start) if isinstance(rule, str) else rule
-        listen = self._stack_now().hostfwd_add(parsed)
+        listen = self._stack_now().forwards.add(parsed)
         self._kick()
         return listen
 
     def hostfwd_remove(self, rule: str | ForwardKey) -> None:
         """Stop listening for ``[tcp|udp]:[HOSTADDR]:HOSTPORT``.  Raises ConfigError, and ForwardError where there is none."""
         key = ForwardKey.parse(rule) if isinstance(rule, str) else rule
-        if not self._stack_now().hostfwd_remove(key):
+        if not self._stack_now().forwards.remove(key):
             raise ForwardError(None, f"host forwarding rule for {rule} not found")
 
     # -- programs in the guests' network --------------------------------------------------------------------------------

@@ -12,39 +12,35 @@ import heapq
 import itertools
 import logging
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from pyslirp._version import __version__
 from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
-from pyslirp.config.forward import ForwardKey, HostForward
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config
 from pyslirp.dispatch import Dispatcher, ServiceStream
 from pyslirp.engine.core.core import Core
 from pyslirp.engine.reactor import Engine
 from pyslirp.errors import ClosedError, ForwardError, SlirpError
-from pyslirp.events import Event, FlowDenied, FlowOpened, ForwardAdded, ForwardRemoved, LinkDown, LinkUp
+from pyslirp.events import Event, FlowDenied, FlowOpened, LinkDown, LinkUp
 from pyslirp.flows import DatagramHandler, ServedDatagrams, ServedStream, StreamHandler
-from pyslirp.host.forward import bound_endpoint, open_forward
+from pyslirp.forwards import Forwards, ports_to_try
 from pyslirp.host.resolvers import Resolvers
 from pyslirp.host.upstream import Upstream
 from pyslirp.links.base import STREAM_MTU, Link, PortSpec
 from pyslirp.links.connector import Connector
 from pyslirp.links.listener import Listener
-from pyslirp.nat.clients import shown_as
 from pyslirp.nat.targets import Targets
 from pyslirp.observe.bus import Bus
+from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
-from pyslirp.observe.pcapng import PcapngWriter
 from pyslirp.services.dhcp import DhcpService, DhcpSettings
 from pyslirp.services.dns import DnsService
-from pyslirp.verdicts import ICMP, PROTOCOLS, TCP, UDP, Allow, Deny, FlowName, How, Serve, Verdict
+from pyslirp.snapshot import flows_of, neighbors_of
+from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Deny, FlowName, How, Verdict
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
-PORT_TRIES = 64  #: source ports tried for a connection to a guest whose own is in use
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
 
 _log = RateLimited(logging.getLogger("pyslirp.stack"))
@@ -66,20 +62,9 @@ class Timer:
 
 
 @dataclass(slots=True)
-class Forward:
-    """A host forwarding rule that listens."""
-
-    rule: HostForward
-    listen: Endpoint
-    token: int
-    connections: int = 0
-
-
-@dataclass(slots=True)
 class _Port:
     name: str
     lost: Callable[[str], None]
-    interface: int = -1  # in the capture
 
 
 class Stack:
@@ -92,7 +77,7 @@ class Stack:
         self.mtu = network.mtu or STREAM_MTU  #: of the network: announced, and the most that is used
         self.host = network.host
         mac = Mac(b"\x52\x55" + network.host.packed)  # libslirp slirp.c: 52:55 and the address
-        self.engine = Engine(Core(os.urandom(16), mac, mtu=self.mtu))
+        self.engine = Engine(Core(os.urandom(16), bytes(mac), mtu=self.mtu))
         self.core = self.engine.core
         self.core.set_network(pack(network.net.network_address), 96 + network.net.prefixlen)
         self.core.add_address(pack(network.host))
@@ -100,18 +85,18 @@ class Stack:
             self.core.add_address(pack(config.dns_alias))
         self.bus = Bus()
         self.links: list[Link] = []
-        self.forwards: dict[ForwardKey, Forward] = {}
         self.targets = Targets(network.net, network.host, config.dns_alias, restrict=network.restrict)
         self._servers: dict[tuple[bytes, int], StreamFactory] = {}
         self._datagram_servers: dict[tuple[bytes, int], DatagramHandler] = {}
         self._ports: dict[int, _Port] = {}
         self._tokens = itertools.count(1)
         self._timers: list[tuple[int, int, Timer]] = []
-        self._capture: PcapngWriter | None = None
-        self._capture_lost = 0
-        self._wall_ns = 0
+        self._capture: Capture | None = None
         self._closed = False
         self._dispatcher = Dispatcher(self.core, self.engine.now, self._publish, self._new_flow, self._link_lost)
+        self.forwards = Forwards(
+            config, self.engine, self._dispatcher.inbound, self._publish, lambda: next(self._tokens)
+        )
         self._upstream = Upstream(self, self._resolved)
         self._dispatcher.resolving = self._upstream
         self._dns: DnsService | None = None
@@ -145,10 +130,10 @@ class Stack:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the forwards of the configuration.  Raises ForwardError for the first that cannot be; then nothing listens."""
+        """Open the forwards of the configuration.  Raises ForwardError for the first that cannot be; then none listens."""
         try:
             for rule in self.config.forward.hostfwd:
-                self.hostfwd_add(rule)
+                self.forwards.add(rule)
         except ForwardError:
             self.close()
             raise
@@ -174,16 +159,20 @@ class Stack:
         """The one descriptor to watch for reading."""
         return self.engine.fileno()
 
-    def process(self) -> None:
-        """Do what there is to do now.  Bounded: where more is left, `fileno` stays readable."""
+    def process(self, *, wait: bool = False) -> None:
+        """Do what there is to do now.  Bounded: where more is left, `fileno` stays readable.
+
+        wait: sleep in the engine until there is something for Python (or a signal), moving bytes meanwhile: the way of a
+        thread that has nothing else to do.
+        """
         if self._closed:
             return
-        punts = self.engine.process()
+        punts = self.engine.run() if wait else self.engine.process()
         for _ in range(ROUNDS):
             if punts:
                 self._dispatcher.handle(punts)
             self._expire()
-            if self._closed:
+            if self.closed:  # a handler may have closed it
                 return
             self.engine.flush()
             punts = self.core.punts()
@@ -235,9 +224,7 @@ class Stack:
 
     # -- descriptors of Python (LinkHost, host/upstream.py's Watcher) --------------------------------------------------
 
-    def watch(
-        self, fd: int, readable: Callable[[], None] | None, writable: Callable[[], None] | None = None
-    ) -> int:
+    def watch(self, fd: int, readable: Callable[[], None] | None, writable: Callable[[], None] | None = None) -> int:
         """Call back whenever `fd` is ready; the token is for `unwatch`."""
         token = next(self._tokens)
 
@@ -281,7 +268,7 @@ class Stack:
             raise
         self._ports[port] = _Port(spec.name, lost)
         if self._capture is not None:
-            self._ports[port].interface = self._capture.interface(spec.name)
+            self._capture.add_port(port, spec.name)
         self._publish(LinkUp(self.engine.now(), port, spec.name))
         return port
 
@@ -402,66 +389,15 @@ class Stack:
 
         The handler's `connected` or `closed` follows.  Raises SlirpError when no source port is free.
         """
-        for port in _ports_to_try(source):
+        for port in ports_to_try(source.port if source is not None else 0):
             far = Endpoint(source.address if source is not None else self.host, port)
-            flow = self.core.open(
-                pack(guest.address), guest.port, pack(far.address), far.port, 0, self.engine.now()
-            )
+            flow = self.core.open(pack(guest.address), guest.port, pack(far.address), far.port, 0, self.engine.now())
             if flow:
                 stream = ServedStream(self.core, self.engine.now, flow, guest, far)
                 self._dispatcher.streams[flow] = stream
                 stream.handler = factory(stream)
                 return stream
         raise SlirpError(f"no source port is free for a connection to {guest}")
-
-    # -- host forwarding ----------------------------------------------------------------------------------------------
-
-    def hostfwd_add(self, rule: HostForward) -> Endpoint:
-        """Listen for a rule; where, with the port that the host has chosen for port 0.
-
-        Raises ForwardError in QEMU's words and with a remedy.
-        """
-        rule = rule.towards(self.config.dhcp.start)
-        if rule.guest not in self.config.network.net:
-            raise ForwardError(None, f"Could not set up host forwarding rule '{rule}': {rule.guest} is not in the guests' net")
-        opened = open_forward(str(rule), rule.protocol, rule.host, rule.host_port)
-        listen = bound_endpoint(opened)
-        rule = replace(rule, host_port=listen.port)
-        token = next(self._tokens)
-        forward = Forward(rule, listen, token)
-        if rule.protocol == "tcp":
-            self._dispatcher.inbound[token] = lambda fd, client: self._accepted(forward, fd, client)
-            self.engine.add_listener(opened.detach(), token)
-        else:
-            self.engine.add_datagram_listener(opened.detach(), pack(rule.guest), rule.guest_port, token)
-        self.forwards[rule.key] = forward
-        self._publish(ForwardAdded(self.engine.now(), str(rule), listen))
-        return listen
-
-    def hostfwd_remove(self, key: ForwardKey) -> bool:
-        """Stop listening; established connections stay.  False: there is no such rule."""
-        forward = self.forwards.pop(key, None)
-        if forward is None:
-            return False
-        self._dispatcher.inbound.pop(forward.token, None)
-        self.engine.remove_listener(forward.token)
-        self._publish(ForwardRemoved(self.engine.now(), str(forward.rule)))
-        return True
-
-    def _accepted(self, forward: Forward, fd: int, client: Endpoint) -> None:
-        """A client of a rule: the guest is connected to from its address."""
-        far = shown_as(pack(client.address), self.config.network.net, self.host)
-        guest = Endpoint(forward.rule.guest, forward.rule.guest_port)
-        for port in _ports_to_try(Endpoint(far, client.port)):
-            flow = self.engine.open_inbound(fd, pack(guest.address), guest.port, pack(far), port, 0)
-            if flow:
-                forward.connections += 1
-                if len(self.bus):
-                    self._publish(
-                        FlowOpened(self.engine.now(), flow, "tcp", guest, Endpoint(far, port), str(client), inbound=True)
-                    )
-                return
-        os.close(fd)
 
     # -- resolvers ----------------------------------------------------------------------------------------------------
 
@@ -477,50 +413,49 @@ class Stack:
 
     def start_capture(self, path: str) -> None:
         """Write every frame of every port to a pcapng file.  Raises OSError where it cannot be made."""
-        self._capture = PcapngWriter(path, version=__version__)
-        self._wall_ns = time.time_ns() - self.engine.now()
-        for port in self._ports.values():
-            port.interface = self._capture.interface(port.name)
+        self._capture = Capture(path, self.engine.now(), self.core.captured)
+        for number, port in self._ports.items():
+            self._capture.add_port(number, port.name)
         self.core.capturing = True
 
     def stop_capture(self) -> None:
         """End the file."""
         if self._capture is not None:
-            self._write_capture()
             self.core.capturing = False
             self._capture.close()
             self._capture = None
 
     def _write_capture(self) -> None:
-        writer = self._capture
-        if writer is None:
+        if self._capture is None:
             return
-        frames, lost = self.core.captured()
-        dropped, self._capture_lost = lost - self._capture_lost, lost
-        for port, inbound, when, frame in frames:
-            known = self._ports.get(port)
-            if known is not None and known.interface >= 0:
-                writer.packet(known.interface, when + self._wall_ns, frame, inbound, dropped=dropped)
-                dropped = 0
-        writer.flush()
-        if not writer.active:
+        self._capture.write()
+        if not self._capture.active:
             self.core.capturing = False
             self._capture = None
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that there is to know, as plain values: links, leases, neighbours, flows, forwards, counters."""
-        flows = [_readable_flow(flow) for flow in self.core.flows()]
+        network = self.config.network
         return {
-            "network": {"net": str(self.config.network.net), "host": str(self.host), "dns": str(self.config.dns.address),
-                        "mtu": self.mtu, "restrict": self.targets.restrict},
-            "links": [{**port, "name": self._ports[port["port"]].name} for port in self.core.ports()
-                      if port["port"] in self._ports],
+            "network": {
+                "net": str(network.net),
+                "host": str(network.host),
+                "dns": str(self.config.dns.address),
+                "mtu": self.mtu,
+                "restrict": self.targets.restrict,
+            },
+            "links": [
+                {**port, "name": self._ports[port["port"]].name}
+                for port in self.core.ports()
+                if port["port"] in self._ports
+            ],
             "listening": [link.describe() for link in self.links],
-            "forwards": [{"rule": str(forward.rule), "listen": str(forward.listen), "connections": forward.connections}
-                         for forward in self.forwards.values()],
-            "neighbors": [{**n, "address": str(unpack(n["address"])), "mac": str(Mac(n["mac"]))}
-                          for n in self.core.neighbors()],
-            "flows": flows,
+            "forwards": [
+                {"rule": str(forward.rule), "listen": str(forward.listen), "connections": forward.connections}
+                for forward in self.forwards
+            ],
+            "neighbors": neighbors_of(self.core),
+            "flows": flows_of(self.core),
             "services": {service.name: service.snapshot() for service in self._dispatcher.services},
             "counters": self.core.counters(),
             "memory": self.core.memory(),
@@ -529,24 +464,3 @@ class Stack:
 
 def _ends(name: FlowName) -> tuple[Endpoint, Endpoint]:
     return Endpoint(unpack(name.guest), name.guest_port), Endpoint(unpack(name.far), name.far_port)
-
-
-def _ports_to_try(source: Endpoint | None) -> list[int]:
-    """The port that was asked for, then some of the dynamic ones (RFC 6335 section 6) in no particular order."""
-    start = int.from_bytes(os.urandom(2))
-    dynamic = [49152 + (start + step * 251) % 16384 for step in range(PORT_TRIES)]
-    return [source.port, *dynamic] if source is not None and source.port else dynamic
-
-
-def _readable_flow(flow: dict[str, Any]) -> dict[str, Any]:
-    """A flow of the core with addresses as text."""
-    shown = {**flow, "guest": str(Endpoint(unpack(flow["guest"]), flow["guest_port"])),
-             "far": str(Endpoint(unpack(flow["far"]), flow["far_port"]))}
-    if "host" in flow:
-        shown["host"] = str(Endpoint(unpack(flow["host"]), flow["host_port"]))
-    for merged in ("guest_port", "far_port", "host_port"):
-        shown.pop(merged, None)
-    return shown
-
-
-__all__ = ["ICMP", "Forward", "Serve", "Stack", "Timer"]

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pyslirp.cli.main import HOST_ERROR, USAGE_ERROR, Parser, add_common, complain, read_config
+from pyslirp.cli.arguments import HOST_ERROR, USAGE_ERROR, Parser, add_common, complain, read_config
 from pyslirp.errors import ForwardError
 from pyslirp.links.base import STREAM_MTU, PortSpec
 
@@ -100,7 +100,9 @@ def _start(stack: Stack, command: Sequence[str], name: str, model: str) -> subpr
         except OSError:
             ours.close()
             raise
-    stack.attach(PortSpec(ours.detach(), "stream", stack.config.network.mtu or STREAM_MTU, command[0]), lambda reason: None)
+    stack.attach(
+        PortSpec(ours.detach(), "stream", stack.config.network.mtu or STREAM_MTU, command[0]), lambda reason: None
+    )
     return child
 
 

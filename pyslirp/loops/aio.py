@@ -57,7 +57,11 @@ class FlowTransport(asyncio.Transport):
     """A served stream as a transport; it is the stream's handler."""
 
     def __init__(
-        self, driver: AsyncioDriver, stream: ServedStream, protocol: asyncio.Protocol, ready: Callable[[Exception | None], None]
+        self,
+        driver: AsyncioDriver,
+        stream: ServedStream,
+        protocol: asyncio.Protocol,
+        ready: Callable[[Exception | None], None],
     ) -> None:
         """`ready(None)` is called when connected, `ready(error)` when that has failed."""
         super().__init__({"peername": _name(stream.guest), "sockname": _name(stream.far), "flow": stream.flow})
@@ -115,7 +119,11 @@ class FlowTransport(asyncio.Transport):
 
     def closed(self, reason: str) -> None:
         """The flow is gone."""
-        error = None if reason == "closed" else LOST.get(reason) or ConnectionAbortedError(f"the connection has ended: {reason}")
+        error = (
+            None
+            if reason == "closed"
+            else LOST.get(reason) or ConnectionAbortedError(f"the connection has ended: {reason}")
+        )
         ready, self._ready = self._ready, None
         if ready is not None:
             ready(error or ConnectionAbortedError("the connection has ended"))

@@ -1,12 +1,12 @@
-"""A loop of its own for the command line: wait, process, until a signal says stop.
+"""A loop of its own for the command line: the engine sleeps and works by itself, until a signal says stop.
 
-asyncio is not needed for that, and its import would be half of the start-up time.
+asyncio is not needed for that, and its import would be half of the start-up time.  A signal is seen although it may come
+just before the engine falls asleep, because Python writes it to a descriptor that the engine watches (set_wakeup_fd).
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
 
@@ -29,19 +29,20 @@ class PlainLoop:
         """Process until SIGINT or SIGTERM, `stop`, or until `until` is true after some work."""
         before = {number: signal.signal(number, self._signalled) for number in STOP_SIGNALS}
         wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self._stack.fileno(), select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
+        watch = self._stack.watch(self._wake_read, self._woken)
         try:
             while not self._stopping and not (until is not None and until()):
-                poll.poll()
-                self._stack.process()
+                self._stack.process(wait=True)
         finally:
+            self._stack.unwatch(watch)
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(self._wake_read)
             os.close(self._wake_write)
+
+    def _woken(self) -> None:
+        os.read(self._wake_read, 512)
 
     def stop(self) -> None:
         """End `run` after what it is doing."""

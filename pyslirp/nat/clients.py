@@ -14,6 +14,11 @@ from pyslirp.addresses import Address, unpack
 def shown_as(client: bytes, net: IPv4Network, gateway: IPv4Address) -> Address:
     """The far address of an inbound flow; `client`: the engine's 16 bytes."""
     address = unpack(client)
-    if isinstance(address, IPv4Address) and not address.is_loopback and not address.is_unspecified and address not in net:
+    if (
+        isinstance(address, IPv4Address)
+        and not address.is_loopback
+        and not address.is_unspecified
+        and address not in net
+    ):
         return address
     return gateway
