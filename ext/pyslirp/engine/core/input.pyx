@@ -14,9 +14,9 @@ from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_SYN, Packet, parse_ethernet,
     parse_ip, parse_ip_at, parse_transport)
 from pyslirp.engine.core.datagrams cimport datagram_input
-from pyslirp.engine.core.output cimport out_arp_request, out_commit, out_frame, out_icmp
+from pyslirp.engine.core.output cimport out_arp_request, out_commit, out_frame, out_icmp, out_waiting
 from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_add, punt_payload
-from pyslirp.engine.core.streams cimport stream_abort, stream_input, stream_run
+from pyslirp.engine.core.streams cimport stream_abort, stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
 from pyslirp.engine.core.world cimport UdpClaim, World, addr_in_net, world_owns
 from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE
@@ -56,6 +56,7 @@ cdef void neighbor_learned(World *w, const Addr *address, const u8 *mac, bint re
     memcpy(n.mac, mac, 6)
     w.hop.valid = False
     w.unblock = True
+    out_waiting(w, n)
 
 
 cdef void _unreachable_guest(World *w, const Addr *address) noexcept nogil:
@@ -249,15 +250,16 @@ cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
     status = parse_ip_at(p, l3, l3_bytes)
     if status == OK:
         status = _transport(w, p, port)
-    # The whole lies in the table's buffer, which the next fragment may reuse: a TCP flow hands it on now.
-    if w.dirty_last != NULL and p.protocol == PROTO_TCP and w.dirty_last.body != NULL and w.dirty_last.life != FLOW_DEAD:
-        stream_run(w, w.dirty_last)
+    # The whole lies in the table's buffer, which the next fragment may reuse: what streams have of it they hand on now.
+    if w.tcp.arena.used:
+        streams_run(w)
     return status
 
 
 cdef void input_frame(World *w, u32 port, const u8 *frame, u32 length) noexcept nogil:
     cdef Packet p
     cdef Status status = parse_ethernet(&p, frame, length)
+    p.checksum_good = False                             # no link vouches for anything yet
     w.ports[port].rx_frames += 1
     w.ports[port].rx_bytes += length
     if w.capturing:

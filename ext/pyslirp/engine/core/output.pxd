@@ -4,6 +4,7 @@ from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.protocols.tcp.connection cimport TcpSegment
 from pyslirp.engine.tables.flow cimport Flow, FlowKey
+from pyslirp.engine.tables.neighbor cimport Neighbor
 
 cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil            # room for a frame on that port; NULL: full (counted by the caller)
 cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil
@@ -21,3 +22,5 @@ cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 ki
                          u32 rest) noexcept nogil
 # A reset for a segment that belongs to no flow (RFC 9293 3.10.7.1).
 cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ack) noexcept nogil
+# The packet that has waited for this neighbour's MAC address, now that it is known.
+cdef void out_waiting(World *w, Neighbor *n) noexcept nogil

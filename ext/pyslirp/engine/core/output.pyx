@@ -4,6 +4,7 @@ A next hop is resolved once and remembered for the rest of the run (`hop`): the 
 MAC address asks for it and is told so; a TCP flow then waits, a datagram is lost and counted, as everywhere on an Ethernet.
 """
 
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from pyslirp.engine.base.endian cimport store32
@@ -26,7 +27,9 @@ from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.frame_queue cimport fq_commit, fq_reserve
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow, FlowKey
 from pyslirp.engine.tables.mac_table cimport mac_find
-from pyslirp.engine.tables.neighbor cimport NEIGHBOR_REACHABLE, Neighbor, neighbor_add, neighbor_find, neighbor_retry_ns
+from pyslirp.engine.tables.neighbor cimport (
+    NEIGHBOR_REACHABLE, Neighbor, WaitingPacket, neighbor_add, neighbor_find, neighbor_keep, neighbor_retry_ns,
+    neighbor_take_waiting)
 
 cdef enum:
     OUR_TTL = 64                # RFC 1700's default
@@ -93,13 +96,11 @@ cdef bint _ask(World *w, const Addr *next_hop) noexcept nogil:
 
 
 cdef bint out_resolve(World *w, const Addr *to) noexcept nogil:
-    cdef const Addr *next_hop = to
+    cdef const Addr *next_hop = _next_hop(w, to)
     cdef Neighbor *n
     cdef int port
     if w.hop.valid and addr_eq(&w.hop.address, to):
         return True
-    if (w.router.q[0] or w.router.q[1]) and not addr_in_net(to, &w.net, w.prefix):
-        next_hop = &w.router
     n = neighbor_find(&w.neighbors, next_hop, w.now)
     if n == NULL or n.state != NEIGHBOR_REACHABLE:
         return _ask(w, next_hop)
@@ -219,6 +220,31 @@ cdef bint _out_ip(World *w, const u8 *mac, u32 port, u32 mtu, const Addr *source
     return True
 
 
+cdef const Addr *_next_hop(const World *w, const Addr *to) noexcept nogil:
+    if (w.router.q[0] or w.router.q[1]) and not addr_in_net(to, &w.net, w.prefix):
+        return &w.router
+    return to
+
+
+cdef bint _keep(World *w, const Addr *source, const Addr *to, u8 protocol, u8 ttl, const u8 *head, u32 head_bytes,
+                const u8 *body, u32 body_bytes) noexcept nogil:
+    """The MAC address is being asked for: the packet waits for it."""
+    cdef Neighbor *n = neighbor_find(&w.neighbors, _next_hop(w, to), w.now)
+    if n == NULL or n.state == NEIGHBOR_REACHABLE:
+        return False
+    return neighbor_keep(n, source, to, protocol, ttl, head, head_bytes, body, body_bytes)
+
+
+cdef void out_waiting(World *w, Neighbor *n) noexcept nogil:
+    cdef WaitingPacket *packet = neighbor_take_waiting(n)
+    if packet == NULL:
+        return
+    if out_resolve(w, &packet.destination):
+        _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, &packet.source, &packet.destination, packet.protocol, packet.ttl,
+                packet.data, packet.length, NULL, 0)
+    free(packet)
+
+
 cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,
                   const u8 *mac, int port) noexcept nogil:
     cdef u8[UDP_HEADER] head
@@ -229,14 +255,14 @@ cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to,
     if mac != NULL and port >= 0:
         return _out_ip(w, mac, <u32>port, 1500, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
     if not out_resolve(w, to):
-        return False
+        return _keep(w, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
     return _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
 
 
 cdef bint out_icmp(World *w, const Addr *source, const Addr *to, u8 kind, u8 code, u32 rest, const u8 *body, u32 length, u8 ttl) noexcept nogil:
     cdef u8[ICMP_HEADER] head
     cdef u32 total
-    if not addr_is4(to) or not out_resolve(w, to):
+    if not addr_is4(to):
         return False
     head[0] = kind
     head[1] = code
@@ -245,6 +271,8 @@ cdef bint out_icmp(World *w, const Addr *source, const Addr *to, u8 kind, u8 cod
     store32(head + 4, rest)
     total = sum_bytes(body, length, sum_bytes(head, ICMP_HEADER, 0))
     sum_store(head + 2, total)
+    if not out_resolve(w, to):
+        return _keep(w, source, to, PROTO_ICMP, ttl if ttl else OUR_TTL, head, ICMP_HEADER, body, length)
     return _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, source, to, PROTO_ICMP, ttl if ttl else OUR_TTL, head, ICMP_HEADER, body, length)
 
 

@@ -17,6 +17,15 @@ cdef enum NeighborState:
     NEIGHBOR_INCOMPLETE = 1
     NEIGHBOR_REACHABLE = 2
 
+# The packet that waits for an address, without its IP header: only the latest one (RFC 1122 section 2.3.2.2).
+cdef struct WaitingPacket:
+    Addr source
+    Addr destination                    # beyond the neighbour, where that is a router
+    u8 protocol
+    u8 ttl
+    u32 length
+    u8[1] data                          # `length` bytes
+
 cdef struct Neighbor:
     SlabHead slab
     Addr address
@@ -29,6 +38,7 @@ cdef struct Neighbor:
     u32 flows                           # of this guest; bounded so that one guest exhausts only its own
     ns_t used                           # last looked up
     ns_t asked                          # last request sent
+    WaitingPacket *waiting              # owned; NULL: none
 
 cdef struct NeighborTable:
     Slab slab
@@ -40,6 +50,9 @@ cdef bint neighbor_table_init(NeighborTable *t, const u64 *hash_key) noexcept no
 cdef void neighbor_table_free(NeighborTable *t) noexcept nogil
 cdef Neighbor *neighbor_find(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil
 cdef Neighbor *neighbor_add(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil    # INCOMPLETE; NULL when full of unresolved ones
+cdef bint neighbor_keep(Neighbor *n, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, const u8 *head, u32 head_bytes,
+                        const u8 *body, u32 body_bytes) noexcept nogil                          # False: out of memory
+cdef WaitingPacket *neighbor_take_waiting(Neighbor *n) noexcept nogil                           # now the caller's to free; or NULL
 cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil
 cdef inline ns_t neighbor_retry_ns() noexcept nogil:
     return 1000000000

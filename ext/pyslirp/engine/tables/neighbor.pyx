@@ -1,6 +1,7 @@
 """A hash of fixed size: the table is bounded, so are its chains."""
 
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport Addr, addr_eq, ns_t, u8, u32, u64
 from pyslirp.engine.stores.siphash cimport siphash
@@ -21,6 +22,12 @@ cdef bint neighbor_table_init(NeighborTable *t, const u64 *hash_key) noexcept no
 
 
 cdef void neighbor_table_free(NeighborTable *t) noexcept nogil:
+    cdef u32 i
+    cdef Neighbor *n
+    for i in range(slab_span(&t.slab)):
+        n = <Neighbor *>slab_at(&t.slab, i)
+        if n != NULL:
+            free(n.waiting)
     slab_free(&t.slab)
     free(t.buckets)
     t.buckets = NULL
@@ -72,6 +79,29 @@ cdef Neighbor *neighbor_add(NeighborTable *t, const Addr *address, ns_t now) noe
     return n
 
 
+cdef bint neighbor_keep(Neighbor *n, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, const u8 *head, u32 head_bytes,
+                        const u8 *body, u32 body_bytes) noexcept nogil:
+    cdef WaitingPacket *packet = <WaitingPacket *>malloc(sizeof(WaitingPacket) + head_bytes + body_bytes)
+    if packet == NULL:
+        return False
+    packet.source = source[0]
+    packet.destination = destination[0]
+    packet.protocol = protocol
+    packet.ttl = ttl
+    packet.length = head_bytes + body_bytes
+    memcpy(packet.data, head, head_bytes)
+    memcpy(packet.data + head_bytes, body, body_bytes)
+    free(n.waiting)
+    n.waiting = packet
+    return True
+
+
+cdef WaitingPacket *neighbor_take_waiting(Neighbor *n) noexcept nogil:
+    cdef WaitingPacket *packet = n.waiting
+    n.waiting = NULL
+    return packet
+
+
 cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil:
     cdef Neighbor **at = &t.buckets[n.hash % BUCKETS]
     while at[0] != n:
@@ -79,4 +109,5 @@ cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil:
     at[0] = n.chain
     if n.state == NEIGHBOR_INCOMPLETE:
         t.incomplete -= 1
+    free(n.waiting)
     slab_give(&t.slab, n)
