@@ -25,7 +25,7 @@ def fuzz(data: bytes) -> tuple[int, ...]:
     queue, stream = _Queue(LIMIT), Stream()
     count = min(len(data) // OPERATION.size, OPERATIONS)
     for verb, salt, offset, length in OPERATION.iter_unpack(data[: count * OPERATION.size]):
-        operate(queue, stream, (verb % 6, offset), PATTERN[salt : salt + length % 40_000])
+        operate(queue, stream, (verb % 7, offset), PATTERN[salt : salt + length % 40_000])
         assert (queue.head, queue.tail, queue.top) == (stream.head, stream.tail, stream.top)
         spanned = -(-queue.top // CHUNK) - queue.head // CHUNK if queue.top > queue.head else 0
         assert queue.held <= spanned
@@ -53,6 +53,9 @@ def operate(queue: _Queue, stream: Stream, step: tuple[int, int], content: bytes
     elif verb == 4:
         queue.consume(offset)
         stream.consume(offset)
+    elif verb == 6:
+        queue.pass_by(offset)
+        stream.pass_by(offset)
     else:
         at = stream.head + offset
         assert b"".join(queue.peek(at, len(content))) == stream.read(at, len(content))

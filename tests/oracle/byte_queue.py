@@ -33,6 +33,13 @@ class Stream:
     def extend(self, tail: int) -> None:
         self.tail = max(self.tail, min(tail, self.top))
 
+    def pass_by(self, length: int) -> None:
+        """Bytes that were consumed without ever being here; only where nothing waits to be consumed."""
+        if self.head == self.tail:
+            self.store(self.tail, bytes(length))
+            self.tail += length
+            self.head = self.tail
+
     def consume(self, length: int) -> None:
         self.head = min(self.head + length, self.tail)
 

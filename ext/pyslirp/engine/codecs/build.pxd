@@ -12,8 +12,9 @@ cdef enum:
 
 cdef u32 build_ethernet(u8 *at, const u8 *destination, const u8 *source, u16 ethertype) noexcept nogil      # returns 14
 # IPv4 header without options, checksum made.  fragment_offset in bytes (a multiple of 8).  Returns 20.
-cdef u32 build_ipv4(u8 *at, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, u8 tos, u16 identification,
-                    u32 payload_bytes, u32 fragment_offset, bint more, bint dont_fragment) noexcept nogil
+cdef u32 build_ipv4(u8 *at, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, u8 tos,
+                    u16 identification, u32 payload_bytes, u32 fragment_offset, bint more,
+                    bint dont_fragment) noexcept nogil
 # IPv4 or IPv6 header by the addresses' family, not fragmented, DF set where IPv4.  Returns 20 or 40.
 cdef u32 build_ip(u8 *at, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, u8 tos, u16 identification,
                   u32 payload_bytes) noexcept nogil
@@ -21,11 +22,14 @@ cdef u32 build_ip(u8 *at, const Addr *source, const Addr *destination, u8 protoc
 cdef u32 build_udp(u8 *at, const Addr *source, const Addr *destination, u16 source_port, u16 destination_port,
                    u32 payload_bytes, u32 payload_sum) noexcept nogil
 # TCP header; options (a multiple of 4 bytes) are copied behind it; payload_sum as above.  Returns 20 + option_bytes.
-cdef u32 build_tcp(u8 *at, const Addr *source, const Addr *destination, u16 source_port, u16 destination_port, u32 seq, u32 ack,
-                   u8 flags, u16 window, u16 urgent, const u8 *options, u32 option_bytes, u32 payload_bytes, u32 payload_sum) noexcept nogil
-# ICMP(v4): type, code, rest-of-header word, checksum over all; payload already lies at `at` + 8.  Returns 8 + payload_bytes.
+cdef u32 build_tcp(u8 *at, const Addr *source, const Addr *destination, u16 source_port, u16 destination_port, u32 seq,
+                   u32 ack, u8 flags, u16 window, u16 urgent, const u8 *options, u32 option_bytes, u32 payload_bytes,
+                   u32 payload_sum) noexcept nogil
+# ICMP(v4): type, code, rest-of-header word, checksum over all; the payload already lies at `at` + 8.
+# Returns 8 + payload_bytes.
 cdef u32 build_icmp(u8 *at, u8 kind, u8 code, u32 rest, u32 payload_bytes) noexcept nogil
 # ARP for IPv4 over Ethernet (RFC 826), 28 bytes.
-cdef u32 build_arp(u8 *at, u16 operation, const u8 *sender_mac, const Addr *sender, const u8 *target_mac, const Addr *target) noexcept nogil
+cdef u32 build_arp(u8 *at, u16 operation, const u8 *sender_mac, const Addr *sender, const u8 *target_mac,
+                   const Addr *target) noexcept nogil
 # Pads a frame of `length` bytes at `at` to ETH_MIN with zeros; returns its length then.
 cdef u32 build_padding(u8 *at, u32 length) noexcept nogil

@@ -26,8 +26,9 @@ cdef u32 build_ethernet(u8 *at, const u8 *destination, const u8 *source, u16 eth
     return ETH_BYTES
 
 
-cdef u32 build_ipv4(u8 *at, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, u8 tos, u16 identification,
-                    u32 payload_bytes, u32 fragment_offset, bint more, bint dont_fragment) noexcept nogil:
+cdef u32 build_ipv4(u8 *at, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, u8 tos,
+                    u16 identification, u32 payload_bytes, u32 fragment_offset, bint more,
+                    bint dont_fragment) noexcept nogil:
     cdef u16 fragment = <u16>(fragment_offset // IPV4_FRAGMENT_UNIT)
     if more:
         fragment |= IPV4_MORE_FRAGMENTS
@@ -77,8 +78,9 @@ cdef u32 build_udp(u8 *at, const Addr *source, const Addr *destination, u16 sour
     return UDP_BYTES
 
 
-cdef u32 build_tcp(u8 *at, const Addr *source, const Addr *destination, u16 source_port, u16 destination_port, u32 seq, u32 ack,
-                   u8 flags, u16 window, u16 urgent, const u8 *options, u32 option_bytes, u32 payload_bytes, u32 payload_sum) noexcept nogil:
+cdef u32 build_tcp(u8 *at, const Addr *source, const Addr *destination, u16 source_port, u16 destination_port, u32 seq,
+                   u32 ack, u8 flags, u16 window, u16 urgent, const u8 *options, u32 option_bytes, u32 payload_bytes,
+                   u32 payload_sum) noexcept nogil:
     cdef u32 header_bytes = TCP_BYTES + option_bytes, total
     store16(at + TCP_AT_SOURCE_PORT, source_port)
     store16(at + TCP_AT_DESTINATION_PORT, destination_port)
@@ -105,7 +107,8 @@ cdef u32 build_icmp(u8 *at, u8 kind, u8 code, u32 rest, u32 payload_bytes) noexc
     return ICMP_BYTES + payload_bytes
 
 
-cdef u32 build_arp(u8 *at, u16 operation, const u8 *sender_mac, const Addr *sender, const u8 *target_mac, const Addr *target) noexcept nogil:
+cdef u32 build_arp(u8 *at, u16 operation, const u8 *sender_mac, const Addr *sender, const u8 *target_mac,
+                   const Addr *target) noexcept nogil:
     store16(at + ARP_AT_HARDWARE, ARP_HARDWARE_ETHERNET)
     store16(at + ARP_AT_PROTOCOL, ETHERTYPE_IPV4)
     at[ARP_AT_HARDWARE_BYTES] = MAC_BYTES

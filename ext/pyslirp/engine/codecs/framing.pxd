@@ -11,8 +11,8 @@ cdef enum:
     STREAM_PREFIX = 4
 
 cdef enum DeframeResult:
-    DEFRAME_FRAME = 1           # *at, *length describe a frame, *used says how many bytes of the input it took with its prefix
-    DEFRAME_MORE = 0            # the input ends inside a prefix or a frame
-    DEFRAME_BAD = -1            # a length under FRAME_MIN or over FRAME_MAX: *length has it; the stream is beyond repair
+    DEFRAME_FRAME = 1           # *at and *length describe a frame, *used is what it took of the input with its prefix
+    DEFRAME_MORE = 0            # the input ends inside a prefix or a frame; *length is the frame's, 0 if not yet known
+    DEFRAME_BAD = -1            # *length is under FRAME_MIN or over FRAME_MAX; the stream is beyond repair
 
 cdef DeframeResult deframe_stream(const u8 *data, u32 have, const u8 **at, u32 *length, u32 *used) noexcept nogil

@@ -66,4 +66,4 @@ cdef struct Packet:
 cdef Status parse_ethernet(Packet *p, const u8 *frame, u32 length) noexcept nogil
 cdef Status parse_ip(Packet *p) noexcept nogil                   # IPv4 header, its checksum, addresses, fragment fields
 cdef Status parse_ip_at(Packet *p, const u8 *l3, u32 length) noexcept nogil   # the same for a reassembled datagram
-cdef Status parse_transport(Packet *p) noexcept nogil            # TCP, UDP or ICMP of an unfragmented packet, with its checksum
+cdef Status parse_transport(Packet *p) noexcept nogil            # TCP, UDP or ICMP, its checksum too; no fragments

@@ -219,7 +219,7 @@ def _parse(bytes frame, bint checksum_good=False, bint from_ip=False):
     """
     cdef Packet p
     cdef Status status
-    memset(&p, 0, sizeof(p))
+    memset(&p, 0xee, sizeof(p))                 # what a stage fails to set shows
     p.checksum_good = checksum_good
     if from_ip:
         status = parse_ip_at(&p, <const u8 *>frame, len(frame))
@@ -229,7 +229,8 @@ def _parse(bytes frame, bint checksum_good=False, bint from_ip=False):
             return <int>status, {"stage": "ethernet"}
         status = parse_ip(&p)
     fields = {} if from_ip else {
-        "destination_mac": p.destination_mac[:MAC_BYTES], "source_mac": p.source_mac[:MAC_BYTES], "ethertype": p.ethertype}
+        "destination_mac": p.destination_mac[:MAC_BYTES], "source_mac": p.source_mac[:MAC_BYTES],
+        "ethertype": p.ethertype}
     if status != OK:
         return <int>status, fields | {"stage": "ip"}
     fields |= {
@@ -257,7 +258,6 @@ cdef dict _transport_fields(const Packet *p):
 def _parse_fragment_as_transport(bytes datagram):
     """The status of parse_transport for a fragment, which nobody should ask it for."""
     cdef Packet p
-    memset(&p, 0, sizeof(p))
     if parse_ip_at(&p, <const u8 *>datagram, len(datagram)) != OK or not p.fragment:
         raise ValueError("not a fragment")
     return <int>parse_transport(&p)

@@ -1,9 +1,9 @@
 """A byte stream by absolute offset: contiguous bytes in front, and room to store bytes ahead of them.
 
 Send buffer and receive buffer of a connection alike.  Offsets are 64 bits and count from 0 at the first byte of the
-stream, so nothing wraps.  Bytes live in chunks found through a ring of pointers: O(1) for any offset, no copy on growth,
-nothing held when empty.  `tail` is the end of the contiguous bytes; bytes stored ahead of it (out of order) become
-readable when the owner, who keeps the ranges, calls bq_extend.
+stream, so nothing wraps.  Bytes live in chunks found through a ring of pointers: O(1) for any offset, no copy on
+growth, nothing held when empty.  `tail` is the end of the contiguous bytes; bytes stored ahead of it (out of order)
+become readable when the owner, who keeps the ranges, calls bq_extend.
 """
 
 from pyslirp.engine.base.ints cimport u8, u32, u64
@@ -25,16 +25,17 @@ cdef struct ByteQueue:
     ChunkPool *pool             # borrowed, outlives the queue
 
 cdef void bq_init(ByteQueue *q, ChunkPool *pool) noexcept nogil
-cdef void bq_free(ByteQueue *q) noexcept nogil                                         # drops everything, gives all back
+cdef void bq_free(ByteQueue *q) noexcept nogil                       # drops everything, gives all back
 cdef inline u64 bq_length(const ByteQueue *q) noexcept nogil:
     return q.tail - q.head
 # Copy `length` bytes to `offset` (>= head).  True if stored; False, and nothing stored, when out of memory.
 cdef bint bq_store(ByteQueue *q, u64 offset, const u8 *data, size_t length) noexcept nogil
-cdef size_t bq_append(ByteQueue *q, const u8 *data, size_t length) noexcept nogil      # at tail; how many were taken
-cdef void bq_extend(ByteQueue *q, u64 tail) noexcept nogil                             # bytes up to `tail` (<= top) are now contiguous
+# The same at the tail; how many bytes were taken.
+cdef size_t bq_append(ByteQueue *q, const u8 *data, size_t length) noexcept nogil
+cdef void bq_extend(ByteQueue *q, u64 tail) noexcept nogil           # bytes up to `tail` (<= top) are now contiguous
 # `length` bytes went by without being stored (head == tail): both move on.
 cdef void bq_pass(ByteQueue *q, u64 length) noexcept nogil
-cdef void bq_consume(ByteQueue *q, u64 length) noexcept nogil                          # forget from the head; frees chunks
+cdef void bq_consume(ByteQueue *q, u64 length) noexcept nogil        # forget from the head; frees chunks
 # Readable pieces of [offset, offset+length) within head..tail, at most `limit` of them; returns how many pieces.
 cdef int bq_peek(const ByteQueue *q, u64 offset, u64 length, Piece *out, int limit) noexcept nogil
 # Writable room at the tail, to be filled by one readv: pieces, at most `length` bytes and `limit` pieces.  Then commit.

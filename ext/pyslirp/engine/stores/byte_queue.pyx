@@ -21,9 +21,12 @@ cimport cython
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport u8, u32, u64
 from pyslirp.engine.base.piece cimport Piece
-from pyslirp.engine.stores.chunks cimport CHUNK_BYTES, ChunkPool, chunk_give, chunk_pool_free, chunk_pool_init, chunk_take
+from pyslirp.engine.stores.chunks cimport (
+    CHUNK_BYTES, ChunkPool, chunk_give, chunk_pool_free, chunk_pool_init, chunk_take,
+)
 
 
 cdef void bq_init(ByteQueue *q, ChunkPool *pool) noexcept nogil:
@@ -64,6 +67,7 @@ cdef bint bq_store(ByteQueue *q, u64 offset, const u8 *data, size_t length) noex
         at += part
     if length and end > q.top:
         q.top = end
+    slirp_assert(_is_sound(q))
     return True
 
 
@@ -80,6 +84,7 @@ cdef size_t bq_append(ByteQueue *q, const u8 *data, size_t length) noexcept nogi
         q.tail += part
     if q.tail > q.top:
         q.top = q.tail
+    slirp_assert(_is_sound(q))
     return taken
 
 
@@ -93,14 +98,15 @@ cdef void bq_consume(ByteQueue *q, u64 length) noexcept nogil:
     q.head += min(length, q.tail - q.head)
     if q.head == q.top:
         _release(q)
-        return
-    while number < _number(q.head):
-        _drop_chunk(q, number)
-        number += 1
+    else:
+        while number < _number(q.head):
+            _drop_chunk(q, number)
+            number += 1
+    slirp_assert(_is_sound(q))
 
 
 cdef void bq_pass(ByteQueue *q, u64 length) noexcept nogil:
-    if q.head != q.tail:
+    if q.head != q.tail:                        # what is held would come out behind what has passed it
         return
     q.tail += length
     if q.tail > q.top:
@@ -143,12 +149,13 @@ cdef void bq_commit(ByteQueue *q, u64 length) noexcept nogil:
         q.top = q.tail
     _give_back_above_top(q, q.room)
     q.room = q.tail
+    slirp_assert(_is_sound(q))
 
 
 # -- chunks and their ring ---------------------------------------------------------------------------------------------
 
 cdef inline u64 _number(u64 offset) noexcept nogil:
-    return offset / <u64>CHUNK_BYTES
+    return offset // <u64>CHUNK_BYTES
 
 
 cdef inline u64 _left_in_chunk(u64 offset) noexcept nogil:
@@ -215,6 +222,15 @@ cdef void _give_back_above_top(ByteQueue *q, u64 end) noexcept nogil:
     while number * CHUNK_BYTES < end and number - _number(q.head) < q.slots:
         _drop_chunk(q, number)
         number += 1
+
+
+cdef bint _is_sound(const ByteQueue *q) noexcept nogil:
+    """The invariants at the top of this file, for slirp_assert."""
+    if not q.head <= q.tail <= q.top:
+        return False
+    if q.head == q.top:
+        return q.held == 0 and q.slots <= RING_KEPT
+    return _number(q.top - 1) - _number(q.head) < q.slots and q.held <= q.slots
 
 
 cdef void _release(ByteQueue *q) noexcept nogil:

@@ -4,6 +4,7 @@ cimport cython
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport u8, u32, u64
 
 
@@ -15,6 +16,7 @@ cdef void chunk_pool_init(ChunkPool *pool, u64 limit_bytes) noexcept nogil:
 
 
 cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil:
+    slirp_assert(pool.used_bytes == 0)
     while pool.cached:
         pool.cached -= 1
         free(pool.cache[pool.cached])
@@ -36,6 +38,7 @@ cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil:
 
 
 cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil:
+    slirp_assert(pool.used_bytes >= CHUNK_BYTES)
     pool.used_bytes -= CHUNK_BYTES
     if pool.cached < CHUNK_CACHE:
         pool.cache[pool.cached] = chunk

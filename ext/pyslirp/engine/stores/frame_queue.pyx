@@ -16,6 +16,7 @@ cimport cython
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.endian cimport load32, store32
 from pyslirp.engine.base.ints cimport u8, u32, u64
 
@@ -43,11 +44,13 @@ cdef void fq_free(FrameQueue *q) noexcept nogil:
 cdef u8 *fq_reserve(FrameQueue *q, u32 length) noexcept nogil:
     if not fq_has_room(q, length) or not _make_room(q, PREFIX + length):
         return NULL
+    slirp_assert(q.tail + PREFIX + length <= q.room)
     q.reserved = length
     return q.data + q.tail + PREFIX
 
 
 cdef void fq_commit(FrameQueue *q, u32 length) noexcept nogil:
+    slirp_assert(length <= q.reserved)
     length = min(length, q.reserved)
     q.reserved = 0
     if length == 0:
@@ -63,6 +66,7 @@ cdef bint fq_has_room(const FrameQueue *q, u32 length) noexcept nogil:
 
 cdef void fq_wrote(FrameQueue *q, u32 length) noexcept nogil:
     cdef u32 part
+    slirp_assert(q.partial <= fq_bytes(q))
     length = min(length, fq_bytes(q))
     while length:
         if q.partial == 0:
@@ -73,6 +77,7 @@ cdef void fq_wrote(FrameQueue *q, u32 length) noexcept nogil:
         length -= part
         if q.partial == 0:
             q.frames -= 1
+    slirp_assert((q.frames == 0) == (q.head == q.tail))
     _rewind(q)
 
 
@@ -139,27 +144,29 @@ cdef class _Queue:
     """A FrameQueue."""
 
     cdef FrameQueue queue
+    cdef u8 *reserved           # what fq_reserve has answered last
 
     def __cinit__(self, u32 limit):
         fq_init(&self.queue, limit)
+        self.reserved = NULL
 
     def __dealloc__(self):
         fq_free(&self.queue)
 
     def reserve(self, u32 length):
         """Reserve and write all over it; False when full."""
-        cdef u8 *at = fq_reserve(&self.queue, length)
-        if at == NULL:
+        self.reserved = fq_reserve(&self.queue, length)
+        if self.reserved == NULL:
             return False
-        memset(at, 0xee, length)
+        memset(self.reserved, 0xee, length)
         return True
 
     def commit(self, bytes frame):
         """The reserved frame becomes `frame`."""
         if <u32>len(frame) > self.queue.reserved:
             raise ValueError("more than was reserved")
-        if self.queue.reserved:
-            memcpy(self.queue.data + self.queue.tail + PREFIX, <const u8 *>frame, len(frame))
+        if frame:
+            memcpy(self.reserved, <const u8 *>frame, len(frame))
         fq_commit(&self.queue, len(frame))
 
     def has_room(self, u32 length):

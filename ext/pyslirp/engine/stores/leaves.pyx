@@ -1,12 +1,15 @@
 """The inline leaves of base/, callable from Python: base has no module of its own, and its tests need a door.
 
-Nothing but tests/unit/engine/base uses this; tests/unit/engine/stores/test_leaves.py sees to it that no leaf is missing.
+Nothing but tests/unit/engine/base uses it; tests/unit/engine/stores/test_leaves.py sees to it that no leaf is missing.
 """
 
 from libc.string cimport memcpy
 
+from pyslirp.engine.base.debug cimport SLIRP_DEBUG, slirp_assert
 from pyslirp.engine.base.endian cimport load16, load32, store16, store32
-from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, addr_from6, addr_is4, mac_is_group, ns_never, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport (
+    Addr, addr_eq, addr_from4, addr_from6, addr_is4, mac_is_group, ns_never, u8, u16, u32, u64,
+)
 from pyslirp.engine.base.seq cimport seq_ge, seq_gt, seq_le, seq_lt, seq_max, seq_wide
 from pyslirp.engine.base.span cimport Span, span_at, span_cut
 
@@ -37,6 +40,14 @@ def _store32(u32 value):
     cdef u8 out[4]
     store32(out, value)
     return bytes(out[:4])
+
+
+# -- debug -------------------------------------------------------------------------------------------------------------
+
+def _slirp_assert(bint condition):
+    """Whether assertions are on; the process ends where they are and `condition` is not."""
+    slirp_assert(condition)
+    return bool(SLIRP_DEBUG)
 
 
 # -- ints --------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ cimport cython
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport u32, u64
 
 cdef enum:
@@ -41,6 +42,7 @@ cdef int ranges_add(RangeSet *s, u64 start, u64 end) noexcept nogil:
     s.items[first].start = min(start, s.items[first].start)
     s.items[first].end = max(end, s.items[last - 1].end)
     _remove(s, first + 1, last)
+    slirp_assert(_is_apart(s, first))
     return 1
 
 
@@ -101,7 +103,15 @@ cdef int _insert(RangeSet *s, u32 at, u64 start, u64 end) noexcept nogil:
     s.items[at].start = start
     s.items[at].end = end
     s.count += 1
+    slirp_assert(_is_apart(s, at))
     return 1
+
+
+cdef bint _is_apart(const RangeSet *s, u32 at) noexcept nogil:
+    """Is there a hole on both sides of a range?  For slirp_assert."""
+    if at > 0 and s.items[at - 1].end >= s.items[at].start:
+        return False
+    return at + 1 == s.count or s.items[at].end < s.items[at + 1].start
 
 
 cdef void _remove(RangeSet *s, u32 first, u32 last) noexcept nogil:

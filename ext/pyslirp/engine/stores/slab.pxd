@@ -24,10 +24,10 @@ cdef struct Slab:
 
 cdef void slab_init(Slab *s, u32 object_bytes, u32 limit) noexcept nogil
 cdef void slab_free(Slab *s) noexcept nogil
-cdef void *slab_take(Slab *s) noexcept nogil                     # zeroed but for its head; NULL at the limit or out of memory
+cdef void *slab_take(Slab *s) noexcept nogil                     # zeroed but for its head; NULL: limit, or no memory
 cdef void slab_give(Slab *s, void *thing) noexcept nogil
 cdef void *slab_find(const Slab *s, u64 handle) noexcept nogil   # the living object of that handle, or NULL
-cdef void *slab_at(const Slab *s, u32 index) noexcept nogil      # the living object at that index, or NULL (to walk them all)
+cdef void *slab_at(const Slab *s, u32 index) noexcept nogil      # the living object at that index, or NULL: to walk all
 cdef inline u32 slab_span(const Slab *s) noexcept nogil:
     """One past the largest index ever used."""
     return s.block_count * <u32>SLAB_BLOCK

@@ -11,6 +11,7 @@ cimport cython
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport u8, u32, u64
 
 cdef extern from "<stdlib.h>" nogil:
@@ -55,6 +56,7 @@ cdef void *slab_take(Slab *s) noexcept nogil:
 
 cdef void slab_give(Slab *s, void *thing) noexcept nogil:
     cdef SlabHead *head = <SlabHead *>thing
+    slirp_assert(slab_find(s, head.handle) == thing)
     head.handle += _generation()
     head.next_free = s.free
     s.free = head

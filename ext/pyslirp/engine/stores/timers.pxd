@@ -13,7 +13,7 @@ cdef struct TimerHeap:
 
 cdef void timers_init(TimerHeap *h) noexcept nogil
 cdef void timers_free(TimerHeap *h) noexcept nogil
-cdef bint timer_set(TimerHeap *h, TimerEntry *entry, ns_t when) noexcept nogil         # insert or move; False when out of memory
-cdef void timer_cancel(TimerHeap *h, TimerEntry *entry) noexcept nogil                 # no matter whether it is set
-cdef ns_t timers_next(const TimerHeap *h) noexcept nogil                               # earliest deadline, or ns_never()
-cdef TimerEntry *timers_pop(TimerHeap *h, ns_t now) noexcept nogil                     # one that is due, removed; or NULL
+cdef bint timer_set(TimerHeap *h, TimerEntry *entry, ns_t when) noexcept nogil  # insert or move; False: no memory
+cdef void timer_cancel(TimerHeap *h, TimerEntry *entry) noexcept nogil          # no matter whether it is set
+cdef ns_t timers_next(const TimerHeap *h) noexcept nogil                        # earliest deadline, or ns_never()
+cdef TimerEntry *timers_pop(TimerHeap *h, ns_t now) noexcept nogil              # one that is due, removed; or NULL

@@ -8,6 +8,7 @@ The heap grows with the number of entries that are set, which the tables that ho
 cimport cython
 from libc.stdlib cimport calloc, free, realloc
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport ns_never, ns_t, u32
 
 cdef enum:
@@ -50,6 +51,8 @@ cdef void timer_cancel(TimerHeap *h, TimerEntry *entry) noexcept nogil:
     cdef TimerEntry *last
     if slot == 0:
         return
+    slirp_assert(slot <= h.count)
+    slirp_assert(h.items[slot - 1] == entry)
     entry.slot = 0
     h.count -= 1
     last = h.items[h.count]
@@ -74,6 +77,7 @@ cdef TimerEntry *timers_pop(TimerHeap *h, ns_t now) noexcept nogil:
 cdef void _settle(TimerHeap *h, TimerEntry *entry) noexcept nogil:
     """Put `entry`, whose slot is free for it, where its deadline belongs: up, or else down."""
     cdef u32 at = entry.slot - 1, other, child, last
+    slirp_assert(at < h.count)
     while at > 0:
         other = (at - 1) // ARITY
         if h.items[other].when <= entry.when:

@@ -28,8 +28,8 @@ repeat after 65,536 datagrams), and a mixture of two must not be delivered.
 Limits.  Where one is reached, room is made, never refused: the oldest datagram goes, of that source if the source has
 REASSEMBLY_PER_SOURCE, else of the source that has most.  Refusing would let a guest that fills the table (addresses are
 free to it) shut it to others for REASSEMBLY_SECONDS; so it must keep sending, and takes mostly from itself.  Looking
-for the victim takes 64 times 64 steps at the worst.  REASSEMBLY_BYTES counts buffers; the lists of pieces, at most 8 KiB
-each, come on top.
+for the victim takes 64 times 64 steps at the worst.  REASSEMBLY_BYTES counts buffers; the lists of pieces, at most
+8 KiB each, come on top.
 
 Time: the deadline counts from the first piece and is the same for all, so the list in order of arrival is in order of
 deadline, and the oldest is at its head.  No ICMP time exceeded is sent on expiry (libslirp sends none; RFC 1122 section
@@ -40,6 +40,7 @@ cimport cython
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
+from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.endian cimport store16
 from pyslirp.engine.base.header.ipv4 cimport *
 from pyslirp.engine.base.ints cimport Addr, addr_eq, ns_never, ns_t, u8, u16, u32, u64
@@ -105,6 +106,7 @@ cdef void reassembly_free(Reassembly *r) noexcept nogil:
         return
     while r.oldest != NULL:
         _forget(r, r.oldest)
+    slirp_assert(r.bytes == 0)
     free(r.finished)
     free(r)
 
@@ -245,6 +247,7 @@ cdef bint _insert_piece(Datagram *d, u32 at, u32 start, u32 end) noexcept nogil:
             return False
         d.pieces = pieces
         d.piece_room = room
+    slirp_assert(end <= IPV4_TOTAL_MAX)
     memmove(&d.pieces[at + 1], &d.pieces[at], (d.piece_count - at) * sizeof(Extent))
     d.pieces[at].start = <u16>start
     d.pieces[at].end = <u16>end
@@ -380,6 +383,7 @@ cdef void _forget(Reassembly *r, Datagram *d) noexcept nogil:
         d.newer.older = d.older
     else:
         r.newest = d.older
+    slirp_assert(r.bytes >= d.room)
     r.count -= 1
     r.bytes -= d.room
     free(d.buffer)

@@ -99,6 +99,20 @@ def test_a_queue_with_bytes_ahead_keeps_them_when_the_front_is_consumed() -> Non
     assert content(queue) == b"def"
 
 
+def test_bytes_may_go_by_without_being_stored() -> None:
+    queue = _Queue(PLENTY)
+    queue.pass_by(100 * CHUNK + 1)
+    assert queue.head == queue.tail == queue.top == 100 * CHUNK + 1
+    assert (queue.held, queue.slots) == (0, 0)
+    queue.store(100 * CHUNK + 11, b"ahead")
+    queue.pass_by(12)
+    assert (queue.held, queue.top - queue.head) == (1, 3)
+    queue.extend(queue.top)
+    assert content(queue) == b"ead"
+    queue.pass_by(5)
+    assert content(queue) == b"ead", "bytes that wait are not overtaken"
+
+
 def test_extend_goes_no_further_than_what_was_stored() -> None:
     queue = _Queue(PLENTY)
     queue.append(b"abc")
@@ -115,6 +129,25 @@ def test_bytes_behind_the_head_are_refused() -> None:
     assert not queue.store(1, b"xy")
     assert not queue.store(EVERYTHING - 1, b"wrap")
     assert content(queue) == b"c"
+
+
+def test_the_ring_grows_around_the_wrap() -> None:
+    queue = _Queue(PLENTY)
+    queue.append(piece(5 * CHUNK))
+    queue.consume(5 * CHUNK - 1)
+    queue.append(piece(7 * CHUNK))
+    assert (queue.slots, queue.held) == (RING_KEPT, 8)
+    queue.append(piece(5 * CHUNK, 9))
+    assert queue.slots == 2 * RING_KEPT
+    assert content(queue) == piece(5 * CHUNK)[-1:] + piece(7 * CHUNK) + piece(5 * CHUNK, 9)
+
+
+def test_storing_nothing_moves_nothing() -> None:
+    queue = _Queue(PLENTY)
+    assert queue.store(1000, b"")
+    assert (queue.top, queue.held) == (0, 0)
+    assert queue.append(b"") == 0
+    assert queue.fill(0, b"") == (0, 0)
 
 
 def test_beyond_the_largest_ring_nothing_is_stored() -> None:
@@ -194,7 +227,7 @@ class ByteQueueMachine(RuleBasedStateMachine):
         self.queue = _Queue(self.limit)
         self.stream = Stream()
 
-    @rule(ahead=lengths, length=lengths, salt=salts)
+    @rule(ahead=st.one_of(lengths, st.integers(0, 20 * CHUNK)), length=lengths, salt=salts)
     def store(self, ahead: int, length: int, salt: int) -> None:
         offset, free = self.stream.tail + ahead, self.limit - self.queue.used_bytes
         chunks = (offset + length - 1) // CHUNK - offset // CHUNK + 1 if length else 0
@@ -225,6 +258,12 @@ class ByteQueueMachine(RuleBasedStateMachine):
         tail = self.stream.tail + int(part * (self.stream.contiguous() - self.stream.tail))
         self.queue.extend(tail)
         self.stream.extend(tail)
+
+    @precondition(lambda self: self.stream.head == self.stream.tail)
+    @rule(length=lengths)
+    def pass_by(self, length: int) -> None:
+        self.queue.pass_by(length)
+        self.stream.pass_by(length)
 
     @rule(length=lengths)
     def consume(self, length: int) -> None:

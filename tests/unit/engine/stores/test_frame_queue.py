@@ -39,6 +39,15 @@ def test_a_frame_may_be_shorter_than_its_reservation_or_not_come_at_all() -> Non
     assert queue.frames == 2
 
 
+def test_a_reservation_stays_where_it_is_while_the_queue_drains() -> None:
+    queue = _Queue(10_000)
+    push(queue, bytes(100))
+    assert queue.reserve(50)
+    queue.wrote(104)
+    queue.commit(b"written after the drain")
+    assert queue.waiting() == framing.join([b"written after the drain"])
+
+
 @pytest.mark.parametrize("length", [96, 97, 2**31, 2**32 - 1])
 def test_the_limit_counts_prefixes(length: int) -> None:
     queue = _Queue(100)

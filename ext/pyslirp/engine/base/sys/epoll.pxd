@@ -8,6 +8,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLOUT
         EPOLLERR
         EPOLLHUP
+        EPOLLPRI
         EPOLLRDHUP
         EPOLLET
         EPOLL_CLOEXEC

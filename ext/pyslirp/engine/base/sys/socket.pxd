@@ -13,20 +13,16 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_NONBLOCK
         SOCK_CLOEXEC
         SOL_SOCKET
-        SO_BROADCAST
         SO_DOMAIN
         SO_ERROR
         SO_LINGER
         SO_OOBINLINE
-        SO_PROTOCOL
         SO_TYPE
         SHUT_WR
-        MSG_CTRUNC
         MSG_DONTWAIT
         MSG_ERRQUEUE
         MSG_NOSIGNAL
         MSG_OOB
-        MSG_TRUNC
     ctypedef unsigned int socklen_t
     ctypedef unsigned short sa_family_t
     struct sockaddr:
