@@ -12,7 +12,7 @@ from pyslirp.engine.tables.flow cimport Flow
 
 cdef enum:
     FLOWS_PER_RUN = 1024        # flows worked on before the links are written and the kernel asked again
-    ROUNDS_MAX = 16             # rounds of one process(): so much more than one wake-up's work, and then others have their turn
+    ROUNDS_MAX = 16             # of one process(): more than one wake-up's work, and then others have their turn
     RUN_NS = 50000000           # run() comes back at least this often while it is busy, so that Python sees its signals
 
 cdef class Engine:

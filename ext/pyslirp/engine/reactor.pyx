@@ -3,26 +3,27 @@
     kernel -> poller -> links, host sockets, listeners, watches -> core -> links, host sockets -> kernel
                                                                     \\-> punts -> Python -> verdicts -> flush()
 
-A round.  Ask the poller what is ready; take it all in; let the core work on the batch (world_run); write what came of it to
-the links; set the timer.  Rounds repeat while something is left to do.  A round with a punt in it ends in Python, which
-decides, calls the verdicts, and then flush(), so that what follows from all of them is written at once.
+A round.  Ask the poller what is ready; take it all in; let the core work on the batch (world_run); write what came of
+it to the links; set the timer.  Rounds repeat while something is left to do.  A round with a punt in it ends in
+Python, which decides, calls the verdicts, and then flush(), so that what follows from all of them is written at once.
 
 Three ways to drive it, which may be mixed:
 
 - An event loop watches fileno() (level-triggered, for reading) and calls process() when it is readable.
-- A thread, or an event loop that lends its own descriptor (`watch` it), calls run(): rounds go on, sleeping in the kernel in
-  between, without a word of Python until there is a punt.  That is the fast way: a round trip through a guest's flow is
-  three system calls each way (wait, read, write) and no Python at all.
+- A thread, or an event loop that lends its own descriptor (`watch` it), calls run(): rounds go on, sleeping in the
+  kernel in between, without a word of Python until there is a punt.  That is the fast way: a round trip through a
+  guest's flow is three system calls each way (wait, read, write) and no Python at all.
 - A test calls process() when it likes.
 
 Readable means work.  The set is level-triggered wherever something could be left behind (links, datagrams, listeners,
 watches); streams, which are edge-triggered, leave what is undone with their flow on the core's list of dirty flows, and
 while that is not empty the timer is set to now.
 
-Time.  The timer is set to the earliest of the core's deadline, Python's (set_deadline), and the edges'; never for a tick.
+Time.  The timer is set to the earliest of the core's deadline, Python's (set_deadline), and the edges'; never for a
+tick.
 
-Threads.  The thread that first drives an Engine owns it; any other is refused, because the engine works without the GIL.
-close() is the exception: once nobody drives it any more, anyone may close it.
+Threads.  The thread that first drives an Engine owns it; any other is refused, because the engine works without the
+GIL.  close() is the exception: once nobody drives it any more, anyone may close it.
 """
 
 cimport cython
@@ -30,11 +31,11 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EACCES, EBADF, EINVAL, ENOTSOCK, EPERM
 from libc.string cimport memcpy, memset
 
-from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u32, u64
+from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.sys.unistd cimport close as close_descriptor
 from pyslirp.engine.core.core cimport Core
 from pyslirp.engine.core.datagrams cimport mapping_remove
-from pyslirp.engine.core.punts cimport PUNT_INBOUND, punts_take
+from pyslirp.engine.core.punts cimport punts_take
 from pyslirp.engine.core.run cimport world_deadline, world_flow, world_run
 from pyslirp.engine.core.streams cimport stream_abort
 from pyslirp.engine.edge.clock cimport clock_now
@@ -43,14 +44,16 @@ from pyslirp.engine.edge.hostdatagram cimport (
 from pyslirp.engine.edge.hostsock cimport (
     HOST_STREAM, STALL_UNKNOWN, HostSocket, host_close, host_find, hosts_close, hosts_open)
 from pyslirp.engine.edge.hoststream cimport (
-    stream_adopt, stream_connect, stream_event, stream_finish, stream_inbound, stream_recv, stream_send, stream_send_urgent)
+    stream_adopt, stream_connect, stream_event, stream_finish, stream_inbound, stream_recv, stream_send,
+    stream_send_urgent)
 from pyslirp.engine.edge.linkfd cimport (
-    FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full, links_close, links_open, links_trim, links_write)
+    FRAMING_PACKET, FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full, links_close, links_open,
+    links_trim, links_write)
 from pyslirp.engine.edge.listener cimport (
     listener_attach, listener_detach, listener_event, listeners_close, listeners_open, listeners_retry)
 from pyslirp.engine.edge.poller cimport (
-    POLL_HOST, POLL_LINK, POLL_LISTENER, POLL_WATCH, PollTag, poll_handle, poll_tag, poller_arm, poller_close, poller_open,
-    poller_wait)
+    POLL_HOST, POLL_LINK, POLL_LISTENER, POLL_WATCH, PollTag, poll_handle, poll_tag, poller_arm, poller_close,
+    poller_open, poller_wait)
 from pyslirp.engine.edge.watch cimport watch_add, watch_change, watch_event, watch_remove, watches_close, watches_open
 from pyslirp.engine.protocols.tcp.connection cimport END_SHUTDOWN
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
@@ -64,7 +67,7 @@ cdef enum:
     FLUSH_ROUNDS = 4            # of one flush(): a link that has taken all lets the flows behind it go on
     MILLISECOND = 1000000
 
-FRAMINGS = {"stream": FRAMING_STREAM}
+_FRAMINGS = {"stream": FRAMING_STREAM, "tap": FRAMING_PACKET, "seqpacket": FRAMING_PACKET}
 
 
 cdef int _addr(bytes raw, Addr *out) except -1:
@@ -128,7 +131,7 @@ cdef class Engine:
             poller_close(&self.poller)
 
     def close(self) -> None:
-        """Reset every connection, both ways, close every descriptor, free all memory but the core's.  May be called twice."""
+        """Reset every connection both ways, close every descriptor, free all but the core.  Twice is as once."""
         if not self.open:
             return
         self.open = False
@@ -159,9 +162,6 @@ cdef class Engine:
             else:
                 mapping_remove(self.w, flow)
         links_write(&self.links, self.w.now)    # the resets
-        for i in range(self.w.punts.count):
-            if self.w.punts.items[i].kind == PUNT_INBOUND:
-                close_descriptor(<int>self.w.punts.items[i].a)
 
     # -- driving ------------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ cdef class Engine:
         return 0
 
     def fileno(self) -> int:
-        """The descriptor to watch for reading, level-triggered; -1 when closed.  It is the Engine's: do not close it."""
+        """The descriptor to watch for reading, level-triggered; -1 when closed.  It stays the Engine's."""
         return self.poller.fd
 
     def now(self) -> int:
@@ -208,8 +208,8 @@ cdef class Engine:
     def run(self, timeout_ns: int | None = None) -> list[tuple]:
         """As process(), but go on, asleep while there is nothing to do, until there is something for Python.
 
-        Comes back with punts; or without any: when the deadline has come, after `timeout_ns`, after a signal, and at the
-        latest RUN_NS after it began where there was something to do.
+        Comes back with punts; or without any: when the deadline has come, after `timeout_ns`, after a signal, and where
+        there was something to do at the latest RUN_NS after it began.
         """
         cdef ns_t end = ns_never() if timeout_ns is None else clock_now() + <ns_t>timeout_ns
         self.own()
@@ -280,7 +280,7 @@ cdef class Engine:
                 if self.links.port_released[port]:
                     self.links.port_released[port] = False
                     datagrams_resume(&self.hosts, port)
-        return more or self.w.unblock
+        return more or self.w.unblock or world_deadline(self.w) <= now
 
     cdef void arm(self, bint more, ns_t now) noexcept nogil:
         cdef ns_t when = now
@@ -317,15 +317,16 @@ cdef class Engine:
     def attach_link(self, fd: int, mtu: int, framing: str = "stream", burst: int = 0) -> int:
         """A guest's link becomes a port of the switch; its number.  The descriptor is the engine's from then on.
 
-        mtu: largest IP packet that the link carries, bytes; framing: "stream", a stream socket with QEMU's length in front
-        of each frame; burst: most TCP payload that the link takes in one frame, 0: a segment.  When the link is lost, a
-        KIND_LINK punt says why, and the port is gone.  Raises OSError, and then the descriptor is still the caller's.
+        mtu: largest IP packet that the link carries, bytes; framing: "stream", a stream socket with QEMU's length in
+        front of each frame, or "tap" and "seqpacket", non-blocking, with a frame in each read and write; burst: most
+        TCP payload that the link takes in one frame, 0: a segment.  When the link is lost, a KIND_LINK punt says why,
+        and the port is gone.  Raises OSError; the descriptor is then still the caller's.
         """
         cdef int port
         self.check()
-        if framing not in FRAMINGS:
-            raise ValueError(f"framing={framing}: one of {', '.join(FRAMINGS)} is possible")
-        port = link_attach(&self.links, fd, mtu, burst, FRAMINGS[framing])
+        if framing not in _FRAMINGS:
+            raise ValueError(f"framing={framing}: one of {', '.join(_FRAMINGS)} is possible")
+        port = link_attach(&self.links, fd, mtu, burst, _FRAMINGS[framing])
         if port < 0:
             _raise(-port, f"a link of descriptor {fd}")
         return port
@@ -334,6 +335,11 @@ cdef class Engine:
         """Close a link and its port; no punt tells of it.  Does nothing where there is none."""
         self.check()
         link_detach(&self.links, port)
+
+    def set_outbound(self, address: bytes) -> None:
+        """Bind the host's sockets of flows to `address` from now on; all zero: the kernel chooses, as at first."""
+        self.check()
+        _addr(address, &self.hosts.outbound)
 
     # -- verdicts -----------------------------------------------------------------------------------------------------
 
@@ -344,18 +350,21 @@ cdef class Engine:
     def connect_stream(self, flow: int, address: bytes, port: int, tag: int) -> int:
         """Connect this new TCP flow to `address`:`port` of the host's network; it is answered when that has succeeded.
 
-        Returns 0, also where the flow has gone meanwhile; or the errno with which the host had no socket, and then the flow
-        has been denied.  How the connect ends is the flow's own matter: open, or a KIND_CLOSED punt.
+        Returns 0, also where the flow has gone meanwhile; or the errno with which the host had no socket, and then the
+        flow has been denied.  How the connect ends is the flow's own matter: open, or a KIND_CLOSED punt.
         """
         cdef Addr to
+        cdef u16 to_port = port
         cdef Flow *f = self.flow(flow)
         self.check()
         _addr(address, &to)
-        return stream_connect(&self.hosts, f, &to, port, tag) if f != NULL else 0
+        return stream_connect(&self.hosts, f, &to, to_port, tag) if f != NULL else 0
 
     def attach_stream(self, flow: int, fd: int, tag: int) -> int:
-        """This connected stream socket is the target of a new TCP flow.  As connect_stream; fd is the engine's if it returns 0
-        for a living flow, and is closed if the flow has gone."""
+        """This connected stream socket is the target of a new TCP flow.
+
+        Returns as connect_stream; with 0 the descriptor is the engine's, which has closed it where the flow has gone.
+        """
         cdef Flow *f = self.flow(flow)
         self.check()
         if f == NULL:
@@ -383,12 +392,13 @@ cdef class Engine:
         return 0 if error else made.slab.handle
 
     def connect_datagram(self, flow: int, address: bytes, port: int, tag: int) -> int:
-        """Let this new UDP flow through to `address`:`port`, from the guest's one socket.  Returns as connect_stream."""
+        """Let this new UDP flow through to `address`:`port` by the guest's mapping.  Returns as connect_stream."""
         cdef Addr to
+        cdef u16 to_port = port
         cdef Flow *f = self.flow(flow)
         self.check()
         _addr(address, &to)
-        return datagram_connect(&self.hosts, f, &to, port, tag) if f != NULL else 0
+        return datagram_connect(&self.hosts, f, &to, to_port, tag) if f != NULL else 0
 
     def connect_echo(self, flow: int, address: bytes, tag: int) -> int:
         """Let this new echo flow through to `address`, by a ping socket.  Returns as connect_stream.
@@ -409,8 +419,10 @@ cdef class Engine:
     # -- forwarding rules and Python's own descriptors -----------------------------------------------------------------
 
     def add_listener(self, fd: int, token: int) -> None:
-        """Accept from this listening stream socket: KIND_INBOUND punts with `token`.  Raises OSError; the descriptor is the
-        engine's unless it does."""
+        """Accept from this listening stream socket: KIND_INBOUND punts with `token`.
+
+        The descriptor is the engine's from then on.  Raises OSError, and then it is still the caller's.
+        """
         cdef u64 handle
         cdef int error
         self.check()
@@ -475,6 +487,6 @@ cdef class Engine:
 
     def snapshot(self) -> dict[str, int]:
         """What is open, the limit of host sockets, and what was done so far."""
-        return {"sockets": self.hosts.slab.alive, "sockets_limit": self.hosts.slab.limit, "links": self.links.slab.alive,
-                "listeners": self.listeners.slab.alive, "watches": self.watches.slab.alive, "rounds": self.rounds,
-                "events": self.events}
+        return {"sockets": self.hosts.slab.alive, "sockets_limit": self.hosts.slab.limit,
+                "links": self.links.slab.alive, "listeners": self.listeners.slab.alive,
+                "watches": self.watches.slab.alive, "rounds": self.rounds, "events": self.events}

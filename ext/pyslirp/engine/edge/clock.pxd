@@ -2,4 +2,4 @@
 
 from pyslirp.engine.base.ints cimport ns_t
 
-cdef ns_t clock_now() noexcept nogil                    # CLOCK_MONOTONIC, the clock of timerfd and of time.monotonic_ns()
+cdef ns_t clock_now() noexcept nogil            # CLOCK_MONOTONIC: the timerfd's clock, and time.monotonic_ns()'s

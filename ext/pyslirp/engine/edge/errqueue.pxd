@@ -11,6 +11,8 @@ cdef struct HostError:
     bint told_to                # `to` and `port` are known
     Addr to                     # where the packet was going
     u16 port
+    u32 quoted                  # bytes of what was sent that come with it, at most 8: of a ping, its ICMP header
+    u8[8] quote
     bint told_offender
     Addr offender               # who reports it
 

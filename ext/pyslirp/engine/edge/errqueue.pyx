@@ -9,13 +9,14 @@ from pyslirp.engine.base.sys.errqueue cimport (
 from pyslirp.engine.base.sys.inet cimport IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, IP_RECVERR
 from pyslirp.engine.base.sys.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, MSG_DONTWAIT, MSG_ERRQUEUE, cmsghdr, msghdr, recvmsg, setsockopt)
+from pyslirp.engine.base.sys.uio cimport iovec
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get
 from pyslirp.engine.protocols.icmp cimport (
     ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED,
     UNREACHABLE_TOO_BIG)
 
 cdef enum:
-    CONTROL_WORDS = 32          # 256 bytes: an IP_RECVERR message has at most 60, and a socket may have been told to give more
+    CONTROL_WORDS = 32          # 256 bytes; an IP_RECVERR message has at most 60
     ICMP6_UNREACHABLE = 1       # RFC 4443 section 3
     ICMP6_TOO_BIG = 2
     ICMP6_TIME_EXCEEDED = 3
@@ -47,6 +48,7 @@ cdef void _from_icmp6(HostError *out, u8 kind, u8 code) noexcept nogil:
 
 
 cdef void _read(HostError *out, const sock_extended_err *error) noexcept nogil:
+    cdef const SockAddr *offender
     cdef u16 port
     out.error = <i32>error.ee_errno
     out.info = error.ee_info
@@ -59,14 +61,17 @@ cdef void _read(HostError *out, const sock_extended_err *error) noexcept nogil:
         out.kind = ICMP_UNREACHABLE
         out.code = UNREACHABLE_TOO_BIG
     if error.ee_origin != SO_EE_ORIGIN_LOCAL:
-        out.told_offender = sockaddr_get(<const SockAddr *>SO_EE_OFFENDER(<sock_extended_err *>error), &out.offender, &port)
+        offender = <const SockAddr *>SO_EE_OFFENDER(<sock_extended_err *>error)
+        out.told_offender = sockaddr_get(offender, &out.offender, &port)
 
 
 cdef bint errqueue_take(int fd, HostError *out) noexcept nogil:
     cdef u64[CONTROL_WORDS] control             # words: a cmsghdr is aligned like one
     cdef SockAddr name
     cdef msghdr message
+    cdef iovec piece
     cdef cmsghdr *c
+    cdef ssize_t got
     memset(out, 0, sizeof(HostError))
     memset(&name, 0, sizeof(SockAddr))
     memset(&message, 0, sizeof(msghdr))
@@ -74,8 +79,14 @@ cdef bint errqueue_take(int fd, HostError *out) noexcept nogil:
     message.msg_namelen = sizeof(SockAddr)
     message.msg_control = control
     message.msg_controllen = sizeof(control)
-    if recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0:
+    piece.iov_base = out.quote
+    piece.iov_len = sizeof(out.quote)
+    message.msg_iov = &piece
+    message.msg_iovlen = 1
+    got = recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT)
+    if got < 0:
         return False
+    out.quoted = <u32>got
     if message.msg_namelen:
         out.told_to = sockaddr_get(&name, &out.to, &out.port)
     c = CMSG_FIRSTHDR(&message)

@@ -5,9 +5,9 @@ from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.edge.hostsock cimport HostSocket, HostSockets
 from pyslirp.engine.tables.flow cimport Flow
 
-# The verdict on a new UDP or echo flow: let it through to that address (echo: port 0), by the guest's mapping, which is made
-# if there is none.  0, or the errno with which the host has no socket for it; the flow has then been denied accordingly, but
-# for a ping socket that is not permitted (EACCES, EPERM): that is the caller's to deny, and to say.
+# The verdict on a new UDP or echo flow: let it through to that address (echo: port 0), by the guest's mapping, which is
+# made if there is none.  0, or the errno with which the host has no socket for it; the flow has then been denied
+# accordingly, but for a ping socket that is not permitted (EACCES, EPERM): that is the caller's to deny, and to say.
 cdef int datagram_connect(HostSockets *h, Flow *flow, const Addr *to, u16 port, u64 tag) noexcept nogil
 # A bound UDP socket of a forwarding rule.  Ownership passes with 0, and `made` is its mapping.
 cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_port, Flow **made) noexcept nogil

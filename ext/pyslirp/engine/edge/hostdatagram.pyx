@@ -1,21 +1,23 @@
 """UDP and ping over the host's sockets: one unconnected socket for each mapping (core/datagrams.pyx).
 
-Sending.  The guest's TTL and TOS are the socket's, set when they change.  A socket reports the errors of earlier datagrams
-before it takes a new one, so a send that fails is tried once more; what the error was about comes from the error queue.
+Sending.  The guest's TTL and TOS are the socket's, set when they change.  A socket reports the errors of earlier
+datagrams before it takes a new one, so a send that fails is tried once more; what the error was about comes from the
+error queue.
 
-Receiving.  One recvmmsg for each event: up to RECEIVE_BATCH datagrams, or fewer where the queue of the guest's link has not
-room for that many of the largest.  So none is taken from the kernel that would then be dropped.  When there is no room, or
-the guest's MAC address is not known yet, the socket is stalled: silenced in the poller, and left alone until that link has
-drained or a neighbour has been learned (datagrams_resume).  Meanwhile the kernel's receive buffer holds what comes and
-drops what is too much, as for any slow reader.
+Receiving.  One recvmmsg for each event: up to RECEIVE_BATCH datagrams, or fewer where the queue of the guest's link
+has not room for that many of the largest.  So none is taken from the kernel that would then be dropped.  When there
+is no room, or the guest's MAC address is not known yet, the socket is stalled: silenced in the poller, and left alone
+until that link has drained or a neighbour has been learned (datagrams_resume).  Meanwhile the kernel's receive buffer
+holds what comes and drops what is too much, as for any slow reader.
 
-A ping socket (icmp(7)) takes and gives whole ICMP messages; the kernel puts its own identifier into them and checks that
-replies bear it.  The core maps it back.  No permission is EACCES: net.ipv4.ping_group_range.
+A ping socket (icmp(7)) takes and gives whole ICMP messages; the kernel puts its own identifier into them and checks
+that replies bear it.  The core maps it back.  No permission is EACCES: net.ipv4.ping_group_range.
 """
 
 from libc.errno cimport EACCES, EAFNOSUPPORT, EAGAIN, EINVAL, EMFILE, ENOBUFS, EPERM, errno
 from libc.string cimport memset
 
+from pyslirp.engine.base.endian cimport load16
 from pyslirp.engine.base.ints cimport Addr, addr_is4, i64, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS, UDP_QUEUE_FULL
@@ -23,8 +25,8 @@ from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLIN
 from pyslirp.engine.base.sys.inet cimport (
     IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPV6_TCLASS, IPV6_UNICAST_HOPS, IP_TOS, IP_TTL)
 from pyslirp.engine.base.sys.socket cimport (
-    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN, SO_ERROR,
-    SO_TYPE,     getsockopt, msghdr, recvmmsg, sendmsg, setsockopt, socket, socklen_t)
+    AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN,
+    SO_ERROR, SO_TYPE,     getsockopt, msghdr, recvmmsg, sendmsg, setsockopt, socket, socklen_t)
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP
 from pyslirp.engine.core.datagrams cimport (
@@ -35,8 +37,8 @@ from pyslirp.engine.core.run cimport world_flow
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
-    HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, host_add, host_close, host_denial, host_exhausted,
-    host_stall, host_unstall, hosts_full, iovec_of)
+    HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, host_add, host_bind, host_close,
+    host_denial, host_exhausted, host_stall, host_unstall, hosts_full, iovec_of)
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get, sockaddr_put
 from pyslirp.engine.protocols.udp cimport Mapping
@@ -71,6 +73,11 @@ cdef HostSocket *_new_socket(HostSockets *h, bint echo, bint v6, int *error) noe
     if fd < 0:
         error[0] = errno
         return NULL
+    error[0] = host_bind(h, fd, v6)
+    if error[0]:
+        close(fd)
+        return NULL
+    error[0] = EMFILE
     errqueue_enable(fd, v6, True)
     s = host_add(h, fd, HOST_ECHO if echo else HOST_DATAGRAM, v6, EPOLLIN)
     if s == NULL:
@@ -103,7 +110,8 @@ cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_po
     cdef int family = 0, kind = 0
     cdef socklen_t length = sizeof(int)
     cdef HostSocket *s
-    if getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0 or getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0:
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0
+            or getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0):
         return errno
     if kind != SOCK_DGRAM or (family != AF_INET and family != AF_INET6):
         return EINVAL
@@ -124,14 +132,14 @@ cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_po
 # -- to the host ------------------------------------------------------------------------------------------------------
 
 cdef void _set_ttl_and_tos(HostSocket *s, u8 ttl, u8 tos) noexcept nogil:
-    cdef int value
+    cdef int level = IPPROTO_IPV6 if s.v6 else IPPROTO_IP, value
     if ttl and ttl != s.ttl:
         value = ttl
-        setsockopt(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_UNICAST_HOPS if s.v6 else IP_TTL, &value, sizeof(int))
+        setsockopt(s.fd, level, IPV6_UNICAST_HOPS if s.v6 else IP_TTL, &value, sizeof(int))
         s.ttl = ttl
     if tos != s.tos:
         value = tos
-        setsockopt(s.fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_TCLASS if s.v6 else IP_TOS, &value, sizeof(int))
+        setsockopt(s.fd, level, IPV6_TCLASS if s.v6 else IP_TOS, &value, sizeof(int))
         s.tos = tos
 
 
@@ -141,6 +149,7 @@ cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 po
     cdef HostSocket *s = <HostSocket *>socket
     cdef SockAddr name
     cdef msghdr message
+    cdef int attempt
     if not s.v6 and not addr_is4(address):
         return -EAFNOSUPPORT
     _set_ttl_and_tos(s, ttl, tos)
@@ -149,8 +158,9 @@ cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 po
     message.msg_name = &name
     message.msg_iov = iovec_of(pieces)
     message.msg_iovlen = count_
-    if sendmsg(s.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 or sendmsg(s.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0:
-        return 0
+    for attempt in range(2):                    # the first error may be an earlier datagram's
+        if sendmsg(s.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0:
+            return 0
     if errno == EAGAIN or errno == ENOBUFS:
         count(&h.world.counters, UDP_QUEUE_FULL)        # lost on the way, like any datagram
         return 0
@@ -160,7 +170,7 @@ cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 po
 # -- from the host ----------------------------------------------------------------------------------------------------
 
 cdef int _room(World *w, const Flow *mapping) noexcept nogil:
-    """How many of the largest datagrams the guest's link takes now, and (in w.hop) which it is; -1: that is not known."""
+    """How many of the largest datagrams the guest's link takes now (w.hop says which link); -1: it is not known."""
     cdef Addr guest = (<Mapping *>mapping.body).guest
     cdef u32 queued, packets
     if not out_resolve(w, &guest):
@@ -176,6 +186,7 @@ cdef void _receive(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
     cdef int most = _room(h.world, mapping)
     cdef Addr source
     cdef u16 port
+    cdef const u8 *data
     cdef int n, i
     if most <= 0:
         poller_change(h.poller, s.fd, 0, POLL_HOST, s.slab.handle)
@@ -188,7 +199,8 @@ cdef void _receive(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
     n = recvmmsg(s.fd, h.area.messages, <u32>most, MSG_DONTWAIT, NULL)
     for i in range(n):
         sockaddr_get(&h.area.names[i], &source, &port)
-        datagram_from_host(h.world, mapping, &source, port, <const u8 *>h.area.pieces[i].iov_base, h.area.messages[i].msg_len)
+        data = <const u8 *>h.area.pieces[i].iov_base
+        datagram_from_host(h.world, mapping, &source, port, data, h.area.messages[i].msg_len)
 
 
 cdef void _take_errors(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
@@ -199,8 +211,11 @@ cdef void _take_errors(HostSockets *h, HostSocket *s, Flow *mapping) noexcept no
         if not errqueue_take(s.fd, &e):
             getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &error, &length)     # or it would be told for ever
             return
+        if s.kind == HOST_ECHO and e.quoted == 8:
+            e.port = load16(e.quote + 6)        # which of the pings it is about: its sequence number
         if e.kind and e.told_to:
-            datagram_error(h.world, mapping, &e.to, e.port, &e.offender if e.told_offender else NULL, e.kind, e.code, e.info)
+            datagram_error(h.world, mapping, &e.to, e.port, &e.offender if e.told_offender else NULL, e.kind, e.code,
+                           e.info)
 
 
 cdef void datagram_event(HostSockets *h, HostSocket *s, u32 events) noexcept nogil:

@@ -1,6 +1,6 @@
 """The sockets of flows: their table, their life, and what both kinds share."""
 
-from pyslirp.engine.base.ints cimport u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.sys.socket cimport mmsghdr
 from pyslirp.engine.base.sys.uio cimport iovec
@@ -19,7 +19,7 @@ cdef extern from *:
     #define SLIRP_IOVEC(p) ({ \
         _Static_assert(sizeof(*(p)) == sizeof(struct iovec) \
                        && offsetof(__typeof__(*(p)), data) == offsetof(struct iovec, iov_base) \
-                       && offsetof(__typeof__(*(p)), length) == offsetof(struct iovec, iov_len), "a Piece is no iovec"); \
+                       && offsetof(__typeof__(*(p)), length) == offsetof(struct iovec, iov_len), "no iovec"); \
         (struct iovec *)(p); })
     """
     iovec *iovec_of "SLIRP_IOVEC"(const Piece *pieces) nogil
@@ -66,17 +66,20 @@ cdef struct HostSockets:
     Poller *poller              # borrowed
     HostSocket *stalled[STALLS]    # datagram sockets whose guest cannot take more now, by the port that is full
     u8 ttl_default              # net.ipv4.ip_default_ttl
+    Addr outbound               # that sockets of its family are bound to; all zero: the kernel chooses
     ReceiveArea area
 
 cdef int hosts_open(HostSockets *h, World *w, Poller *p) noexcept nogil        # 0 or errno; the world's HostOps are set
-cdef void hosts_close(HostSockets *h) noexcept nogil                           # all of them, with a reset where something is unfinished
+cdef void hosts_close(HostSockets *h) noexcept nogil                           # an unfinished stream with a reset
 cdef inline bint hosts_full(const HostSockets *h) noexcept nogil:
     return h.slab.alive >= h.slab.limit
 # A socket of the table, in the poller; NULL: the table is full or the poller refuses, `fd` stays the caller's.
 cdef HostSocket *host_add(HostSockets *h, int fd, HostKind kind, bint v6, u32 events) noexcept nogil
+# Bind a new Internet socket to `outbound`, if that is of its family.  0 or errno.
+cdef int host_bind(const HostSockets *h, int fd, bint v6) noexcept nogil
 cdef HostSocket *host_find(const HostSockets *h, u64 handle) noexcept nogil
 cdef void host_close(void *hosts, void *socket, bint abort) noexcept nogil     # HostOps.close
 cdef void host_stall(HostSockets *h, HostSocket *s, u32 port) noexcept nogil
 cdef void host_unstall(HostSockets *h, HostSocket *s) noexcept nogil
-cdef bint host_exhausted(int error) noexcept nogil                             # does the errno say that descriptors or memory are short?
-cdef int host_denial(int error) noexcept nogil                                 # Denial for a flow whose socket could not be made
+cdef bint host_exhausted(int error) noexcept nogil                             # errno: are descriptors or memory short?
+cdef int host_denial(int error) noexcept nogil                                 # Denial where a socket cannot be made

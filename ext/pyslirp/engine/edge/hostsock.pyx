@@ -1,34 +1,35 @@
 """The sockets of flows: their table, their life, and what both kinds share.
 
 A HostSocket is the edge's half of a flow.  The core knows it as an opaque pointer, calls it through HostOps
-(protocols/target.pxd), and ends it with `close`: nothing else frees one.  The other way round it knows its flow by handle,
-so that an event for a flow that has ended finds nothing.
+(protocols/target.pxd), and ends it with `close`: nothing else frees one.  The other way round it knows its flow by
+handle, so that an event for a flow that has ended finds nothing.
 
 Limits.  A guest cannot take the process's last descriptors: HOST_RESERVED of RLIMIT_NOFILE, as it is when the table is
 opened, are not handed out to flows.  Whoever finds the table full, or the kernel out of descriptors or memory, counts
 `host.no_descriptors` and refuses the new flow; those that are open go on.
 
-Readiness.  Streams are edge-triggered and stay in the poller as they were added: the connection remembers that there is
-something to read or room to write until it has seen EAGAIN or a short read.  Datagram sockets are level-triggered, so that
-what is left in the kernel is told again, without a list of our own; one that must not be read for the moment is silenced
-(hostdatagram.pyx).
+Readiness.  Streams are edge-triggered and stay in the poller as they were added: the connection remembers that there
+is something to read or room to write until it has seen EAGAIN or a short read.  Datagram sockets are level-triggered,
+so that what is left in the kernel is told again, without a list of our own; one that must not be read for the moment
+is silenced (hostdatagram.pyx).
 """
 
 from libc.errno cimport EACCES, EHOSTUNREACH, EMFILE, ENFILE, ENETUNREACH, ENOBUFS, ENOMEM, EPERM, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from pyslirp.engine.base.ints cimport u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_is4, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
-from pyslirp.engine.base.sys.inet cimport IPPROTO_IP, IP_TTL
+from pyslirp.engine.base.sys.inet cimport IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, IP_TTL
 from pyslirp.engine.base.sys.resource cimport RLIMIT_NOFILE, getrlimit, rlimit
 from pyslirp.engine.base.sys.socket cimport (
-    AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_LINGER, getsockopt, linger, setsockopt, socket, socklen_t)
+    AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_LINGER, bind, getsockopt, linger, setsockopt, socket, socklen_t)
 from pyslirp.engine.base.sys.uio cimport iovec
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.core.flows cimport DENY_HOST, DENY_NET, DENY_PROHIBITED, DENY_RESET
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.edge.poller cimport POLL_HOST, Poller, poller_add
+from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_put
 from pyslirp.engine.stores.slab cimport slab_at, slab_find, slab_free, slab_give, slab_init, slab_span, slab_take
 
 cdef u8 _default_ttl() noexcept nogil:
@@ -93,6 +94,18 @@ cdef HostSocket *host_add(HostSockets *h, int fd, HostKind kind, bint v6, u32 ev
     s.v6 = v6
     s.ttl = h.ttl_default
     return s
+
+
+cdef int host_bind(const HostSockets *h, int fd, bint v6) noexcept nogil:
+    cdef SockAddr name
+    cdef socklen_t length
+    cdef int on = 1
+    if (h.outbound.q[0] == 0 and h.outbound.q[1] == 0) or v6 == addr_is4(&h.outbound):
+        return 0
+    # The port is chosen by connect(), which needs one that is free towards that peer alone.
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(int))
+    length = sockaddr_put(&name, &h.outbound, 0, v6)
+    return errno if bind(fd, &name.any, length) < 0 else 0
 
 
 cdef HostSocket *host_find(const HostSockets *h, u64 handle) noexcept nogil:

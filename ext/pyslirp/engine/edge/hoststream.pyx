@@ -1,15 +1,16 @@
 """TCP flows over the host's sockets: connect, adopt, move bytes, tell the core what is ready.
 
 States of a socket.  `connecting` from a connect() under way until its first event says what came of it; then open.  A
-socket of this kind is in the poller once, edge-triggered, for reading, writing and the peer's end; what the edges mean is
-remembered by the connection (Tcp.host_readable and the like), so no readiness is asked for twice.
+socket of this kind is in the poller once, edge-triggered, for reading, writing and the peer's end; what the edges
+mean is remembered by the connection (Tcp.host_readable and the like), so no readiness is asked for twice.
 
-An edge is spent by reading to EAGAIN or until a read is short.  Short is enough because the next byte is a new edge; but a
-FIN or an error whose edge has come with the bytes would never be told again, so the core hears of it at once (HOST_HUP) and
-then reads on to the end.
+An edge is spent by reading to EAGAIN or until a read is short.  Short is enough because the next byte is a new edge,
+with these exceptions, in which the core is told to read on to EAGAIN or the end (HOST_HUP): a FIN or an error whose
+edge has come with the bytes; urgent data, at whose mark the kernel ends a read; and unix sockets, where descriptors
+that the peer passes along end one.
 
-A unix socket tells of room whenever its peer has read anything, not only after it has been full.  To be spared that, such
-a socket is in the poller for writing only while a send has fallen short (`quiet`).
+A unix socket tells of room whenever its peer has read anything, not only after it has been full.  To be spared that,
+such a socket is in the poller for writing only while a send has fallen short (`quiet`).
 
 Traceroute over TCP.  The guest's TTL goes out with the SYN.  Where it is small the error queue is opened, and a "time
 exceeded" is passed on to the guest from whoever sent it; otherwise an error of the network is the errno of the connect,
@@ -22,7 +23,7 @@ from libc.string cimport memset
 from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, i64, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS
-from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from pyslirp.engine.base.sys.inet cimport (
     IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_UNICAST_HOPS, IP_TTL)
 from pyslirp.engine.base.sys.socket cimport (
@@ -38,7 +39,8 @@ from pyslirp.engine.core.streams cimport (
     stream_abort, stream_attach, stream_connected, stream_deny, stream_host_failed, stream_open)
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
-    HOST_STREAM, HostSocket, HostSockets, host_add, host_close, host_denial, host_exhausted, hosts_full, iovec_of)
+    HOST_STREAM, HostSocket, HostSockets, host_add, host_bind, host_close, host_denial, host_exhausted, hosts_full,
+    iovec_of)
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_put
 from pyslirp.engine.protocols.icmp cimport ICMP_TIME_EXCEEDED
@@ -48,7 +50,7 @@ from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
 
 
 cdef inline u32 _events(bint quiet) noexcept nogil:
-    return EPOLLIN | EPOLLRDHUP | EPOLLET | (0 if quiet else EPOLLOUT)
+    return EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (0 if quiet else EPOLLOUT)
 
 
 # -- making them ------------------------------------------------------------------------------------------------------
@@ -88,7 +90,8 @@ cdef int stream_connect(HostSockets *h, Flow *flow, const Addr *to, u16 port, u6
         _set(fd, IPPROTO_IPV6 if v6 else IPPROTO_IP, IPV6_UNICAST_HOPS if v6 else IP_TTL, flow.ttl)
         if flow.ttl < TRACE_TTL:
             errqueue_enable(fd, v6, True)
-    if connect(fd, &name.any, length) < 0:
+    error = host_bind(h, fd, v6)
+    if not error and connect(fd, &name.any, length) < 0:
         error = errno
     s = host_add(h, fd, HOST_STREAM, v6, _events(False))
     if s == NULL:
@@ -112,7 +115,8 @@ cdef HostSocket *_take_over(HostSockets *h, int fd, int *error) noexcept nogil:
     cdef socklen_t length = sizeof(int)
     cdef HostSocket *s
     error[0] = 0
-    if getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0 or getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0:
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0
+            or getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0):
         error[0] = errno
         return NULL
     if kind != SOCK_STREAM:
@@ -142,8 +146,8 @@ cdef int stream_adopt(HostSockets *h, Flow *flow, int fd, u64 tag) noexcept nogi
     return 0
 
 
-cdef int stream_inbound(HostSockets *h, int fd, const Addr *guest, u16 guest_port, const Addr *far, u16 far_port, u64 tag,
-                        Flow **made) noexcept nogil:
+cdef int stream_inbound(HostSockets *h, int fd, const Addr *guest, u16 guest_port, const Addr *far, u16 far_port,
+                        u64 tag, Flow **made) noexcept nogil:
     cdef int error
     cdef HostSocket *s = _take_over(h, fd, &error)
     if s == NULL:
@@ -206,8 +210,10 @@ cdef void stream_event(HostSockets *h, HostSocket *s, u32 events) noexcept nogil
         what |= HOST_WRITABLE
         if s.quiet:
             poller_change(h.poller, s.fd, _events(True), POLL_HOST, s.slab.handle)
-    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
-        what |= HOST_READABLE | HOST_HUP | (HOST_WRITABLE if events & (EPOLLHUP | EPOLLERR) else 0)
+    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI) or s.quiet:
+        what |= HOST_HUP
+    if events & (EPOLLHUP | EPOLLERR):
+        what |= HOST_WRITABLE                   # a send learns of it too
     world_host_ready(h.world, flow, what)
 
 
@@ -251,7 +257,10 @@ cdef i64 stream_recv(void *hosts, void *socket, const Piece *pieces, int count) 
     message.msg_iov = iovec_of(pieces)
     message.msg_iovlen = count
     while True:
-        got = recv(s.fd, pieces.data, pieces.length, MSG_DONTWAIT) if count == 1 else recvmsg(s.fd, &message, MSG_DONTWAIT)
+        if count == 1:
+            got = recv(s.fd, pieces.data, pieces.length, MSG_DONTWAIT)
+        else:
+            got = recvmsg(s.fd, &message, MSG_DONTWAIT)
         if got >= 0:
             return got
         if errno != EINTR:

@@ -15,6 +15,7 @@ cdef enum:
 # How frames lie in what the descriptor gives.
 cdef enum Framing:
     FRAMING_STREAM = 1          # QEMU's length in front of each (codecs/framing.pxd), on a stream socket
+    FRAMING_PACKET = 2          # one in each read and write (edge/tapfd): a tap, a SEQPACKET socket
 
 cdef struct Link:
     SlabHead slab
@@ -47,5 +48,5 @@ cdef void link_event(Links *l, u64 handle, u32 events, ns_t now) noexcept nogil
 cdef inline bint links_area_full(const Links *l) noexcept nogil:
     """Is there no room for another read?  Then world_run, and area_used = 0."""
     return l.area_used > READ_AREA_BYTES - LINK_READ_BYTES
-cdef void links_write(Links *l, ns_t now) noexcept nogil                           # what the core has queued; marks `released` ports
+cdef void links_write(Links *l, ns_t now) noexcept nogil                           # what the core has queued
 cdef void links_trim(Links *l, ns_t now) noexcept nogil

@@ -1,19 +1,20 @@
 """Links: the descriptors by which guests' frames come and go.
 
-In.  Whatever a link has is read with one call into an area that all links share, cut into frames in place, and delivered
-to the core, which may refer to the frames until world_run has worked the batch off.  The start of a frame whose rest has not
-come is copied aside (`held`) and put in front of the next read, so a quiet link holds nothing.  Links are level-triggered:
-what a read has left is told again, and nobody's stream of frames holds up the others for more than one read.
+In.  Whatever a link has is read with one call into an area that all links share, cut into frames in place, and
+delivered to the core, which may refer to the frames until world_run has worked the batch off.  The start of a frame
+whose rest has not come is copied aside (`held`) and put in front of the next read, so a quiet link holds nothing.
+Links are level-triggered: what a read has left is told again, and nobody's stream of frames holds up the others for
+more than one read.
 
-Out.  After each run what the core has queued for a link is written with one call: the queue has the framing of the stream
-already (stores/frame_queue.pxd).  When the kernel takes less, the link is `full`: nothing is tried before the poller has
-told of room.  Its queue fills, the flows behind it wait (PORT_TX_BYTES), and other links go on.  Once the queue has fallen
-below half, those flows are let go.
+Out.  After each run what the core has queued for a link is written with one call: the queue has the framing of the
+stream already (stores/frame_queue.pxd).  When the kernel takes less, the link is `full`: nothing is tried before the
+poller has told of room.  Its queue fills, the flows behind it wait (PORT_TX_BYTES), and other links go on.  Once the
+queue has fallen below half, those flows are let go.
 
 The end.  A length that no frame has, end of file, or an error loses the link: its port is closed, the reason punted
 (PUNT_LINK), the half frame forgotten.  A link that is made again is a new port and begins with a clean frame.
 
-Another kind of descriptor (a tap, a datagram socket) is another Framing with its own read and write.
+Another kind of descriptor is another Framing with its own read and write: edge/tapfd.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, ENOSPC, errno
@@ -35,6 +36,7 @@ from pyslirp.engine.core.run cimport world_deliver, world_link_drained
 from pyslirp.engine.core.switch cimport port_add, port_remove
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.edge.poller cimport POLL_LINK, Poller, poller_add, poller_change
+from pyslirp.engine.edge.tapfd cimport tap_read, tap_write
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.frame_queue cimport FrameQueue, fq_bytes, fq_trim, fq_wrote
 from pyslirp.engine.stores.slab cimport slab_find, slab_free, slab_give, slab_init, slab_take
@@ -68,10 +70,11 @@ cdef int link_attach(Links *l, int fd, u32 mtu, u32 burst, Framing framing) noex
     cdef int kind = 0, port, error, on = 1
     cdef socklen_t length = sizeof(int)
     cdef Link *link
-    if getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0:
-        return -errno
-    if kind != SOCK_STREAM:
-        return -EINVAL
+    if framing == FRAMING_STREAM:
+        if getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &length) < 0:
+            return -errno
+        if kind != SOCK_STREAM:
+            return -EINVAL
     port = port_add(l.world, mtu, burst)
     if port < 0:
         return -ENOSPC
@@ -171,8 +174,20 @@ cdef void _deframe(Links *l, Link *link, u32 have, ns_t now) noexcept nogil:
         _lost(l, link, ENOMEM, 0)
 
 
+cdef void _read_packets(Links *l, Link *link, ns_t now) noexcept nogil:
+    cdef u32 used = 0
+    cdef int error = tap_read(l.world, link.port, link.fd, l.area + l.area_used, LINK_READ_BYTES, &used, now)
+    l.area_used += used
+    if error != EAGAIN:
+        _lost(l, link, error, 0)
+
+
 cdef void _readable(Links *l, Link *link, ns_t now) noexcept nogil:
-    cdef i64 got = _read(l, link)
+    cdef i64 got
+    if link.framing != FRAMING_STREAM:
+        _read_packets(l, link, now)
+        return
+    got = _read(l, link)
     if got > 0:
         _deframe(l, link, <u32>got, now)
     elif got == 0:
@@ -199,18 +214,25 @@ cdef void _want_room(Links *l, Link *link, bint wanted) noexcept nogil:
         poller_change(l.poller, link.fd, EPOLLIN | (EPOLLOUT if wanted else 0), POLL_LINK, link.slab.handle)
 
 
-cdef void _write(Links *l, Link *link, FrameQueue *q) noexcept nogil:
-    cdef u32 before = fq_bytes(q)
+cdef int _send(int fd, FrameQueue *q) noexcept nogil:
+    """0, or the errno that has left something in the queue."""
     cdef i64 sent
     while True:
-        sent = send(link.fd, q.data + q.head, before, MSG_NOSIGNAL | MSG_DONTWAIT)
+        sent = send(fd, q.data + q.head, fq_bytes(q), MSG_NOSIGNAL | MSG_DONTWAIT)
         if sent >= 0 or errno != EINTR:
             break
-    if sent < 0 and errno != EAGAIN:
-        _lost(l, link, errno, 0)
+    if sent < 0:
+        return errno
+    fq_wrote(q, <u32>sent)
+    return 0
+
+
+cdef void _write(Links *l, Link *link, FrameQueue *q) noexcept nogil:
+    cdef u32 before = fq_bytes(q)
+    cdef int error = _send(link.fd, q) if link.framing == FRAMING_STREAM else tap_write(l.world, link.port, link.fd)
+    if error and error != EAGAIN:
+        _lost(l, link, error, 0)
         return
-    if sent > 0:
-        fq_wrote(q, <u32>sent)
     link.full = fq_bytes(q) > 0
     _want_room(l, link, link.full)
     if before > PORT_TX_BYTES // 2 and fq_bytes(q) <= PORT_TX_BYTES // 2:

@@ -1,10 +1,10 @@
 """Listening sockets of forwarding rules: what connects to them goes to Python, which knows the rule.
 
-An accepted descriptor travels in a punt (PUNT_INBOUND) and is then Python's, which gives it back with the guest that it is
-for (Engine.open_inbound) or closes it.  Nothing is accepted that could not be held: while the table of host sockets is full,
-while the queue of punts is full, or while the kernel has no descriptor, connections wait in the listener's backlog.  A
-listener is level-triggered; out of descriptors it would be told of the same connection for ever, so it is paused for
-ACCEPT_RETRY_NS.
+An accepted descriptor travels in a punt (PUNT_INBOUND) and is then Python's, which gives it back with the guest that
+it is for (Engine.open_inbound) or closes it.  Nothing is accepted that could not be held: while the table of host
+sockets is full, while the queue of punts is full, or while the kernel has no descriptor, connections wait in the
+listener's backlog.  A listener is level-triggered; out of descriptors it would be told of the same connection for
+ever, so it is paused for ACCEPT_RETRY_NS.
 """
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENOSPC, EPROTO, errno
@@ -13,6 +13,7 @@ from libc.string cimport memset
 from pyslirp.engine.base.ints cimport ns_never, ns_t, u32, u64
 from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS
 from pyslirp.engine.base.sys.epoll cimport EPOLLIN
+from pyslirp.engine.base.sys.ioctl cimport FIONBIO, ioctl
 from pyslirp.engine.base.sys.socket cimport SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, socklen_t
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.core.punts cimport PUNT_INBOUND, PUNTS_MAX, Punt, punt_add
@@ -45,10 +46,12 @@ cdef void listeners_close(Listeners *l) noexcept nogil:
 
 cdef int listener_attach(Listeners *l, int fd, u64 token, u64 *handle) noexcept nogil:
     cdef Listener *listener = <Listener *>slab_take(&l.slab)
-    cdef int error
+    cdef int error, on = 1
     if listener == NULL:
         return ENOSPC
-    error = poller_add(l.poller, fd, EPOLLIN, POLL_LISTENER, listener.slab.handle)
+    error = errno if ioctl(fd, FIONBIO, &on) < 0 else 0         # accept() has no MSG_DONTWAIT
+    if not error:
+        error = poller_add(l.poller, fd, EPOLLIN, POLL_LISTENER, listener.slab.handle)
     if error:
         slab_give(&l.slab, listener)
         return error

@@ -24,8 +24,8 @@ cdef struct Poller:
 cdef int poller_open(Poller *p) noexcept nogil                                       # 0 or errno
 cdef void poller_close(Poller *p) noexcept nogil                                     # no matter how often
 cdef int poller_add(Poller *p, int fd, u32 events, PollTag tag, u64 handle) noexcept nogil       # 0 or errno
-cdef int poller_change(Poller *p, int fd, u32 events, PollTag tag, u64 handle) noexcept nogil    # what is ready is told anew
-cdef void poller_remove(Poller *p, int fd) noexcept nogil                            # needed only where the descriptor stays open
+cdef int poller_change(Poller *p, int fd, u32 events, PollTag tag, u64 handle) noexcept nogil    # tells anew
+cdef void poller_remove(Poller *p, int fd) noexcept nogil                            # where the descriptor stays open
 # How many events there are in p.events after at most timeout_ms (-1: for ever); -1: a signal has come.
 cdef int poller_wait(Poller *p, int timeout_ms) noexcept nogil
 # The set is readable from `when` on, at the latest.  A system call only where that is earlier than before.

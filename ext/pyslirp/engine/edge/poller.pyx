@@ -1,15 +1,15 @@
 """The one descriptor: an epoll set with a timer in it.
 
-Goal: whoever watches this one descriptor (an event loop's own epoll, poll or select, level-triggered) learns of everything.
-It is readable while there is something to do, and only then.
+Goal: whoever watches this one descriptor (an event loop's own epoll, poll or select, level-triggered) learns of
+everything. It is readable while there is something to do, and only then.
 
 The timer is a timerfd in the set, on the clock of clock.pyx.  It is moved only to an earlier time: a deadline that has
 meanwhile moved away costs one wake-up for nothing, instead of a system call for each packet that moves it.  It is
 edge-triggered and never read: setting it anew forgets that it has fired.
 
-The kernel gives back, with each event, a handle and a tag that says which table it belongs to.  An event for something that
-is gone finds nothing in the table, because a handle is never used twice (stores/slab.pyx).  So a descriptor leaves the set
-by being closed, without a system call; all of ours are close-on-exec and never duplicated.
+The kernel gives back, with each event, a handle and a tag that says which table it belongs to.  An event for
+something that is gone finds nothing in the table, because a handle is never used twice (stores/slab.pyx).  So a
+descriptor leaves the set by being closed, without a system call; all of ours are close-on-exec and never duplicated.
 """
 
 cimport cython
@@ -128,7 +128,8 @@ cdef class _Poller:
     def wait(self, int timeout_ms):
         """[(tag, handle, events)]"""
         cdef int i
-        return [(<int>poll_tag(&self.poller.events[i]), poll_handle(&self.poller.events[i]), self.poller.events[i].events)
+        cdef epoll_event *e = self.poller.events
+        return [(<int>poll_tag(&e[i]), poll_handle(&e[i]), e[i].events)
                 for i in range(poller_wait(&self.poller, timeout_ms))]
 
     def arm(self, ns_t when):

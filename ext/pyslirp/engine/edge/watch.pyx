@@ -1,8 +1,9 @@
 """Descriptors that Python owns and wants to hear of by the one descriptor.
 
-Level-triggered: a descriptor that is ready is punted (PUNT_WATCH) once each time that Python is entered, as long as it is
-ready.  Nothing is lost if Python takes only a part; nothing spins inside the engine, because a round with a punt in it ends
-in Python.  A descriptor has to be taken out before it is closed: the number may be used again at once.
+Level-triggered: a descriptor that is ready is punted (PUNT_WATCH) once each time that Python is entered, as long as
+it is ready.  Nothing is lost if Python takes only a part; nothing spins inside the engine, because a round with a
+punt in it ends in Python.  A descriptor has to be taken out before it is closed: the number may be used again at
+once.
 """
 
 from libc.errno cimport EBADF, ENOSPC

@@ -13,6 +13,7 @@ cdef extern from "<netinet/in.h>" nogil:
         IPV6_RECVERR
         IPV6_TCLASS
         IPV6_UNICAST_HOPS
+        IP_BIND_ADDRESS_NO_PORT
         IP_RECVERR
         IP_TOS
         IP_TTL

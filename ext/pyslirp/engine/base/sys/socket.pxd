@@ -46,6 +46,7 @@ cdef extern from "<sys/socket.h>" nogil:
         int cmsg_level
         int cmsg_type
     int socket(int domain, int type, int protocol)
+    int bind(int fd, const sockaddr *name, socklen_t length)
     int connect(int fd, const sockaddr *address, socklen_t length)
     int accept4(int fd, sockaddr *address, socklen_t *length, int flags)
     int shutdown(int fd, int how)
