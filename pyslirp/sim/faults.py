@@ -9,7 +9,7 @@ drops two frames in a hundred and doubles one in a hundred of the rest.  `impair
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
@@ -23,7 +23,7 @@ Matches = Callable[[bytes], bool]
 class LossModel(Protocol):
     """Decides which frames are lost."""
 
-    def lost(self, random: Random) -> bool:
+    def lost(self, random: Random, now: int) -> bool:
         """Is the next frame lost?"""
 
 
@@ -33,8 +33,9 @@ class Bernoulli:
 
     probability: float
 
-    def lost(self, random: Random) -> bool:
+    def lost(self, random: Random, now: int) -> bool:
         """Is the next frame lost?"""
+        del now
         return random.random() < self.probability
 
 
@@ -42,19 +43,23 @@ class Bernoulli:
 class GilbertElliott:
     """Loss in bursts: a good and a bad state, each with its own loss (Gilbert 1960, Elliott 1963).
 
-    The mean length of a burst is 1 / `recover` frames, the share of bad frames `spoil` / (`spoil` + `recover`).
+    The states last for times, not for numbers of frames (exponentially distributed about the given means), so that a
+    sender that waits finds the burst over, as on a radio link.
     """
 
-    spoil: float  #: probability to go from good to bad, for each frame
-    recover: float  #: and from bad to good
+    good_ns: int  #: mean time in the good state
+    bad_ns: int  #: and in the bad one
     loss_bad: float = 1.0
     loss_good: float = 0.0
-    bad: bool = field(default=False, init=False)
+    bad: bool = field(default=True, init=False)
+    _until: int = field(default=0, init=False)
 
-    def lost(self, random: Random) -> bool:
+    def lost(self, random: Random, now: int) -> bool:
         """Is the next frame lost?"""
-        if random.random() < (self.recover if self.bad else self.spoil):
+        while now >= self._until:
             self.bad = not self.bad
+            begin = self._until or now
+            self._until = begin + 1 + round(random.expovariate(1 / (self.bad_ns if self.bad else self.good_ns)))
         return random.random() < (self.loss_bad if self.bad else self.loss_good)
 
 
@@ -93,8 +98,7 @@ class Loss(Stage):
 
     def through(self, frame: bytes, now: int) -> Iterable[bytes]:
         """The frame, or nothing."""
-        del now
-        if self.model.lost(self.random):
+        if self.model.lost(self.random, now):
             self.hits += 1
             return ()
         return (frame,)
@@ -203,7 +207,7 @@ class Impairments:
 
     pipe: Pipe = Pipe()
     loss: float = 0.0
-    bursts: tuple[float, float] | None = None  #: GilbertElliott's `spoil` and `recover`, on top of `loss`
+    bursts: tuple[int, int] | None = None  #: GilbertElliott's times, on top of `loss`
     duplicate: float = 0.0
     corrupt: float = 0.0
     outages: tuple[Outage, ...] = ()
@@ -224,4 +228,4 @@ class Impairments:
 
 def impaired(both: Impairments, seed: str | int, *, back: Impairments | None = None) -> Link:
     """A link whose directions suffer alike but not in step; back: from b to a, where it differs."""
-    return Link(both.path(f"{seed}/there"), (back or replace(both)).path(f"{seed}/back"))
+    return Link(both.path(f"{seed}/there"), (back or both).path(f"{seed}/back"))

@@ -12,12 +12,12 @@ from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
-from pyslirp.engine.core.datagrams cimport datagram_deny, datagram_reply, datagram_serve, mapping_remove
+from pyslirp.engine.core.datagrams cimport datagram_close, datagram_deny, datagram_reply, datagram_serve, mapping_remove
 from pyslirp.engine.core.flows cimport (
-    DENY_HOST, DENY_NET, DENY_PORT, DENY_PROHIBITED, DENY_RESET, DENY_SILENT, flow_dirty, flow_kill)
+    DENY_HOST, DENY_NET, DENY_PORT, DENY_PROHIBITED, DENY_RESET, DENY_SILENT, flow_dirty)
 from pyslirp.engine.core.input cimport neighbor_learned
 from pyslirp.engine.core.output cimport out_icmp, out_udp
-from pyslirp.engine.core.port cimport PORTS_MAX, Port
+from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport (
     PUNT_CLOSED, PUNT_CONNECT, PUNT_CONNECTED, PUNT_DATAGRAM, PUNT_FINISHED, PUNT_FLOW, PUNT_INBOUND, PUNT_LINK, PUNT_MESSAGE,
     PUNT_READABLE, PUNT_WATCH, PUNT_WRITABLE, punts_take)
@@ -26,7 +26,7 @@ from pyslirp.engine.core.streams cimport stream_abort, stream_deny, stream_open,
 from pyslirp.engine.core.switch cimport captured_take, port_add, port_remove
 from pyslirp.engine.core.world cimport ADDRESSES_MAX, CLAIMS_MAX, World, world_owns
 from pyslirp.engine.protocols.tcp.connection cimport END_SHUTDOWN, Tcp
-from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_write
+from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
 from pyslirp.engine.protocols.udp cimport DatagramPeer
 from pyslirp.engine.stores.byte_queue cimport bq_length
 from pyslirp.engine.stores.counters cimport counters_dict
@@ -99,6 +99,7 @@ cdef class Core:
             raise ValueError("a prefix length is 0 to 128")
         _addr(net, &self.w.net)
         self.w.prefix = prefix
+        self.w.hop.valid = False
 
     def set_router(self, router: bytes) -> None:
         """Next hop for what is not on the network; without one everything is taken to be on the link."""
@@ -110,6 +111,7 @@ cdef class Core:
         if not 68 <= mtu <= 65535:
             raise ValueError("the MTU is 68 to 65535")
         self.w.mtu = mtu
+        self.w.hop.valid = False
 
     def add_address(self, address: bytes) -> None:
         """One more address of our own: answered by ARP and echo.  The first one is the gateway's and speaks in ICMP errors."""
@@ -139,7 +141,10 @@ cdef class Core:
         self.w.claim_count += 1
 
     def add_port(self, mtu: int, burst: int = 0) -> int:
-        """A new port of the switch; mtu: largest IP packet of its link.  Raises OverflowError when there are PORTS_MAX."""
+        """A new port of the switch; mtu: largest IP packet of its link, at least 68 bytes.  Raises OverflowError when there are
+        PORTS_MAX."""
+        if mtu < PORT_MTU_MIN:
+            raise ValueError(f"every link carries {PORT_MTU_MIN} bytes (RFC 791), not {mtu}")
         number = port_add(self.w, mtu, burst)
         if number < 0:
             raise OverflowError(f"more than {PORTS_MAX} links")
@@ -182,7 +187,7 @@ cdef class Core:
             fq_pop(&self.w.ports[port].tx)
             at = fq_front(&self.w.ports[port].tx, &length)
         self.w.ports[port].touched = False
-        if out and self.w.blocked != NULL:
+        if out and self.w.blocked_first != NULL:
             self.w.unblock = True
         return out
 
@@ -297,7 +302,7 @@ cdef class Core:
         elif f.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP:
             stream_abort(self.w, f, END_SHUTDOWN, True)
         else:
-            flow_kill(self.w, f, END_SHUTDOWN)
+            datagram_close(self.w, f, END_SHUTDOWN)
 
     def datagram_reply(self, flow: int, data: bytes, now: int) -> bool:
         """Send a datagram on a served flow; False when the link is full or the guest's MAC address is not known."""
@@ -311,7 +316,8 @@ cdef class Core:
 
     def send_udp(self, source: bytes, source_port: int, to: bytes, to_port: int, payload: bytes, now: int,
                  mac: bytes | None = None, port: int = -1) -> bool:
-        """A UDP datagram to a guest; mac and port (both or neither) go past the neighbour table.  False: not sent."""
+        """A UDP datagram to a guest; mac and port (both or neither) go past the neighbour table.  False: not sent.
+        """
         cdef Addr s
         cdef Addr d
         cdef const u8 *at = NULL
@@ -349,12 +355,32 @@ cdef class Core:
         return counters_dict(&self.w.counters)
 
     def memory(self) -> dict[str, int]:
-        """Bytes and objects in use, and their limits."""
+        """Bytes and objects in use, and their limits; stream_bytes: of one TCP flow that holds no buffer."""
         return {"buffer_bytes": self.w.chunks.used_bytes, "buffer_limit_bytes": self.w.chunks.limit_bytes,
-                "buffer_refused": self.w.chunks.refused, "flows": self.w.flow_slab.alive, "flows_limit": self.w.flow_slab.limit,
+                "buffer_refused": self.w.chunks.refused, "stream_bytes": self.w.flow_slab.object_bytes + self.w.tcp_slab.object_bytes,
+                "flows": self.w.flow_slab.alive, "flows_limit": self.w.flow_slab.limit,
                 "timers": self.w.timers.count, "reassembly_datagrams": reassembly_count(self.w.reassembly),
                 "reassembly_bytes": reassembly_bytes(self.w.reassembly), "punts_refused": self.w.punts.refused,
                 "capture_lost": self.w.capture_lost}
+
+    def set_memory(self, limit: int) -> None:
+        """Bytes that all stream buffers together may hold; beyond it senders wait.  What is held already stays."""
+        self.w.chunks.limit_bytes = limit
+
+    def _unsound(self) -> list[tuple[int, str]]:
+        """For tests, between runs: the TCP flows whose state contradicts itself, and how."""
+        cdef Flow *flow
+        cdef const char *what
+        cdef u32 i
+        out = []
+        for i in range(slab_span(&self.w.flow_slab)):
+            flow = <Flow *>slab_at(&self.w.flow_slab, i)
+            if flow == NULL or flow.life == FLOW_DEAD or flow.name[<int>GUEST_SIDE].key.protocol != PROTO_TCP:
+                continue
+            what = tcp_unsound(flow, <Tcp *>flow.body)
+            if what != NULL:
+                out.append((flow.slab.handle, (<bytes>what).decode()))
+        return out
 
     def ports(self) -> list[dict]:
         """Living ports with their counters."""

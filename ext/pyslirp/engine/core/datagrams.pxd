@@ -1,6 +1,6 @@
 """UDP and ICMP echo flows, and the mappings whose host sockets they share (RFC 4787: endpoint-independent mapping)."""
 
-from pyslirp.engine.base.ints cimport Addr, i32, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, i64, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.tables.flow cimport Flow
@@ -15,9 +15,11 @@ cdef Flow *mapping_of(World *w, const Flow *flow) noexcept nogil                
 cdef Flow *mapping_add(World *w, const Flow *flow, void *socket) noexcept nogil            # NULL: table full
 cdef Flow *listener_add(World *w, const Addr *guest, u16 guest_port, void *socket) noexcept nogil    # of a UDP forwarding rule
 cdef void mapping_remove(World *w, Flow *mapping) noexcept nogil                           # with all its flows
-# From the edge: a datagram (ICMP: the message) that came in by a mapping's socket; alias: what a loopback source is shown as.
+cdef void datagram_close(World *w, Flow *flow, i64 reason) noexcept nogil                  # end a conversation, and its mapping with the last one
+# From the edge: a datagram (ICMP: the message) that came in by a mapping's socket.
 cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil
-# From the edge: an error of the socket's error queue about a datagram to `to`:`port`; offender NULL where unknown.
+# From the edge: an error of the socket's error queue about a datagram to `to`:`port` (of an echo request: its sequence number);
+# offender NULL where unknown.
 cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil
-# From a handler.
+# From a handler; of an echo flow a whole ICMP message, as it was handed up.
 cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil

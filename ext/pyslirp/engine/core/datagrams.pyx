@@ -7,8 +7,8 @@ conversation also bears the host's name of the far end (HOST_SIDE), by which an 
 gateway if it was asked as the gateway.
 
 A datagram from a remote that the guest has not spoken to makes a conversation of its own on that mapping
-(endpoint-independent filtering, RFC 4787 REQ-8's transparent choice and libslirp's): its source is shown as it is, but a
-loopback source is shown as the gateway.
+(endpoint-independent filtering, RFC 4787 REQ-8's transparent choice and libslirp's): its source is shown as it is, but
+what the guest could not answer to, loopback or an address of its own net, is shown as the gateway.
 
 A forwarding rule's listening socket is a mapping too, with no name: each client is a conversation.
 
@@ -18,17 +18,18 @@ A mapping goes with its last conversation; what holds conversations is in protoc
 from libc.stdlib cimport free
 
 from pyslirp.engine.base.endian cimport load16, load32
-from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
-    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, UDP_DENIED, UDP_HOST_ERROR, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
+    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
 from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
-from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_UDP, Packet
+from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
 from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
-from pyslirp.engine.core.output cimport out_icmp, out_icmp_error, out_udp
-from pyslirp.engine.core.punts cimport PUNT_MESSAGE, Punt, punt_add, punt_payload
-from pyslirp.engine.core.world cimport World, world_owns
-from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_UNREACHABLE, icmp_code_of_errno
+from pyslirp.engine.core.output cimport out_icmp, out_icmp_error, out_resolve, out_udp
+from pyslirp.engine.core.punts cimport PUNT_MESSAGE, Punt, punt_with
+from pyslirp.engine.core.world cimport OUR_TTL, World, addr_in_net
+from pyslirp.engine.protocols.icmp cimport (
+    ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, icmp_code_of_errno)
 from pyslirp.engine.protocols.udp cimport (
     DatagramPeer, HeldDatagram, Mapping, datagram_deadline, datagram_drop_held, datagram_hold, datagram_release)
 from pyslirp.engine.stores.counters cimport count
@@ -39,7 +40,6 @@ from pyslirp.engine.tables.flow cimport (
 cdef enum:
     DATAGRAM_EXPIRED = 11       # reason of flow_kill, beside TcpEnd
     DATAGRAM_CLOSED = 12
-    OUR_TTL = 64
 
 
 cdef inline DatagramPeer *_peer(Flow *flow) noexcept nogil:
@@ -50,8 +50,8 @@ cdef inline const FlowKey *_key(const Flow *flow) noexcept nogil:
     return &flow.name[<int>GUEST_SIDE].key
 
 
-cdef Flow *_conversation(World *w, const FlowKey *key, u8 ttl) noexcept nogil:
-    cdef Flow *flow = flow_new(w, key, ttl)
+cdef Flow *_conversation(World *w, const FlowKey *key, u8 ttl, u32 link) noexcept nogil:
+    cdef Flow *flow = flow_new(w, key, ttl, link)
     if flow == NULL:
         return NULL
     flow.body = slab_take(&w.peer_slab)
@@ -65,9 +65,13 @@ cdef Flow *_conversation(World *w, const FlowKey *key, u8 ttl) noexcept nogil:
 
 # -- from the guest ---------------------------------------------------------------------------------------------------
 
-cdef void _refuse(World *w, Flow *flow, u8 code, u32 payload_bytes) noexcept nogil:
-    """Say to the guest that a datagram of this flow did not get through."""
-    out_icmp_error(w, _key(flow), NULL, ICMP_UNREACHABLE, code, flow.ttl, UDP_HEADER + payload_bytes, (UDP_HEADER + payload_bytes) << 16, 0)
+cdef void _refuse(World *w, Flow *flow, u8 code, const u8 *data, u32 length) noexcept nogil:
+    """Say to the guest that this datagram did not get through; what is quoted is what its stack looks for."""
+    cdef u32 word = (UDP_HEADER + length) << 16         # length, and no checksum
+    if _key(flow).protocol == PROTO_ICMP:
+        word = load32(data + 4)                         # identifier and sequence number
+        length -= ICMP_HEADER
+    out_icmp_error(w, _key(flow), NULL, ICMP_UNREACHABLE, code, flow.ttl, UDP_HEADER + length, word, 0)
 
 
 cdef void _to_host(World *w, Flow *flow, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil:
@@ -80,7 +84,7 @@ cdef void _to_host(World *w, Flow *flow, const u8 *data, u32 length, u8 ttl, u8 
     sent = w.tcp.host.send_to(w.tcp.host.ctx, peer.mapping.socket, &peer.host, peer.host_port, ttl, tos, &piece, 1)
     if sent < 0:
         count(&w.counters, UDP_HOST_ERROR)
-        _refuse(w, flow, icmp_code_of_errno(<i32>-sent), length)
+        _refuse(w, flow, icmp_code_of_errno(<i32>-sent), data, length)
         return
     peer.to_host += 1
     flow.bytes_to_host += length
@@ -88,8 +92,8 @@ cdef void _to_host(World *w, Flow *flow, const u8 *data, u32 length, u8 ttl, u8 
 
 
 cdef void _to_handler(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
-    cdef Punt *punt = punt_add(&w.punts, PUNT_MESSAGE, False)
-    if punt == NULL or not punt_payload(punt, data, length):
+    cdef Punt *punt = punt_with(&w.punts, PUNT_MESSAGE, data, length)
+    if punt == NULL:
         count(&w.counters, UDP_QUEUE_FULL)
         return
     punt.flow = flow.slab.handle
@@ -108,7 +112,7 @@ cdef void datagram_input(World *w, const Packet *p, u32 port) noexcept nogil:
     flow_key_set(&key, p.protocol, &p.source, p.source_port, &p.destination, 0 if echo else p.destination_port)
     flow = flow_find(&w.flows, GUEST_SIDE, &key)
     if flow == NULL:
-        flow = _conversation(w, &key, p.ttl)
+        flow = _conversation(w, &key, p.ttl, port)
         if flow == NULL:
             return
         datagram_hold(_peer(flow), data, length, p.ttl, p.tos)
@@ -119,7 +123,7 @@ cdef void datagram_input(World *w, const Packet *p, u32 port) noexcept nogil:
     if _peer(flow).denied:
         count(&w.counters, UDP_DENIED)
         if _peer(flow).denial != DENY_SILENT:
-            _refuse(w, flow, denial_code(_peer(flow).denial), length)
+            _refuse(w, flow, denial_code(_peer(flow).denial), data, length)
     elif flow.life == FLOW_NEW:
         if not datagram_hold(_peer(flow), data, length, p.ttl, p.tos):
             count(&w.counters, UDP_QUEUE_FULL)
@@ -135,19 +139,23 @@ cdef void datagram_expire(World *w, Flow *flow) noexcept nogil:
         return
     when = datagram_deadline(flow, _peer(flow))
     if when <= w.now:
-        _end(w, flow, DATAGRAM_EXPIRED)
+        datagram_close(w, flow, DATAGRAM_EXPIRED)
     else:
         flow_rearm(w, flow, when)
 
 
-cdef void _end(World *w, Flow *flow, i64 reason) noexcept nogil:
-    """End a conversation, and its mapping with the last one."""
+cdef void datagram_close(World *w, Flow *flow, i64 reason) noexcept nogil:
     cdef Flow *mapping = _peer(flow).mapping
     flow_kill(w, flow, reason)
     if mapping != NULL:
-        (<Mapping *>mapping.body).peers -= 1
-        if (<Mapping *>mapping.body).peers == 0 and not (<Mapping *>mapping.body).listener:
-            mapping_remove(w, mapping)
+        _leave(w, mapping)
+
+
+cdef void _leave(World *w, Flow *mapping) noexcept nogil:
+    """One conversation fewer; a mapping goes with its last."""
+    (<Mapping *>mapping.body).peers -= 1
+    if (<Mapping *>mapping.body).peers == 0 and not (<Mapping *>mapping.body).listener:
+        mapping_remove(w, mapping)
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------
@@ -158,7 +166,7 @@ cdef void datagram_deny(World *w, Flow *flow, int how) noexcept nogil:
         return
     count(&w.counters, UDP_DENIED)
     if how != DENY_SILENT and peer.held != NULL:
-        _refuse(w, flow, denial_code(how), peer.held.length)
+        _refuse(w, flow, denial_code(how), peer.held.data, peer.held.length)
     flow.life = FLOW_OPEN
     peer.denied = True
     peer.denial = <u8>how
@@ -269,12 +277,9 @@ cdef void mapping_remove(World *w, Flow *mapping) noexcept nogil:
         for i in range(slab_span(&w.flow_slab)):
             flow = <Flow *>slab_at(&w.flow_slab, i)
             if (flow != NULL and flow.life != FLOW_DEAD and not flow.is_mapping and flow.body != NULL
-                    and flow.name[<int>GUEST_SIDE].key.protocol != 6 and _peer(flow).mapping == mapping):
+                    and _key(flow).protocol != PROTO_TCP and _peer(flow).mapping == mapping):
                 _peer(flow).mapping = NULL
                 flow_kill(w, flow, DATAGRAM_CLOSED)
-    if mapping.socket != NULL:
-        w.tcp.host.close(w.tcp.host.ctx, mapping.socket, False)
-        mapping.socket = NULL
     flow_kill(w, mapping, -1)
 
 
@@ -286,28 +291,41 @@ cdef bint _is_loopback(const Addr *address) noexcept nogil:
     return address.q[0] == 0 and load32(&address.b[8]) == 0 and load32(&address.b[12]) <= 1
 
 
+cdef const Addr *_as_shown(const World *w, const Addr *source) noexcept nogil:
+    """What a guest sees of a remote's address."""
+    if _is_loopback(source) or addr_in_net(source, &w.net, w.prefix):
+        return &w.addresses[0]
+    return source
+
+
 cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 source_port) noexcept nogil:
-    """A remote speaks first: a forwarding rule's client, or someone whom the guest has not asked."""
+    """A remote speaks first: a forwarding rule's client, or someone whom the guest has not asked.  NULL: refused, counted."""
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey key
     cdef Flow *flow
-    cdef u8 protocol = mapping.name[<int>GUEST_SIDE].key.protocol
-    flow_key_set(&key, protocol, &m.guest, m.guest_port, <const Addr *>&w.addresses[0] if _is_loopback(source) else source, source_port)
+    cdef Flow *before = NULL
+    flow_key_set(&key, PROTO_UDP, &m.guest, m.guest_port, _as_shown(w, source), source_port)
     flow = flow_find(&w.flows, GUEST_SIDE, &key)
     if flow == NULL:
-        flow = _conversation(w, &key, OUR_TTL)
+        if not out_resolve(w, &m.guest):                # a flow is charged to its guest's link; edges wait until that is known
+            count(&w.counters, NEIGHBOR_UNRESOLVED)
+            return NULL
+        flow = _conversation(w, &key, OUR_TTL, w.hop.port)
         if flow == NULL:
             return NULL
         flow.inbound = True
         flow.last_from_host = w.now
     elif flow.life == FLOW_NEW or flow.served or _peer(flow).denied:
+        count(&w.counters, UDP_DENIED)
         return NULL
     else:
         # The same remote through another rule or another loopback address: it is answered where it was heard last.
+        before = _peer(flow).mapping
         flow_unlink(&w.flows, flow, HOST_SIDE)
-        (<Mapping *>_peer(flow).mapping.body).peers -= 1
     flow.life = FLOW_OPEN
     _join(w, flow, mapping, source, source_port)
+    if before != NULL:
+        _leave(w, before)
     return flow
 
 
@@ -316,7 +334,6 @@ cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 so
     cdef FlowKey name
     cdef Flow *flow
     cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
-    cdef bint sent
     if echo and (length < ICMP_HEADER or data[0] != ICMP_ECHO_REPLY):
         return
     flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, source, 0 if echo else source_port)
@@ -326,28 +343,29 @@ cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 so
             return
         flow = _from_stranger(w, mapping, source, source_port)
         if flow == NULL:
-            count(&w.counters, UDP_DENIED)
             return
-    if echo:
-        sent = out_icmp(w, &_key(flow).far, &_key(flow).guest, ICMP_ECHO_REPLY, 0,
-                        (<u32>_key(flow).guest_port << 16) | load16(data + 6), data + ICMP_HEADER, length - ICMP_HEADER, OUR_TTL)
-    else:
-        sent = out_udp(w, &_key(flow).far, _key(flow).far_port, &_key(flow).guest, _key(flow).guest_port, OUR_TTL, data, length, NULL, -1)
-    if not sent:
-        return
-    _received(w, flow, length)
-    count(&w.counters, ICMP_TO_GUEST if echo else UDP_TO_GUEST)
+    if _to_guest(w, flow, data, length):
+        count(&w.counters, ICMP_TO_GUEST if echo else UDP_TO_GUEST)
 
 
-cdef void _received(World *w, Flow *flow, u32 length) noexcept nogil:
+cdef bint _to_guest(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
+    """A datagram of this flow, or an echo reply with the guest's identifier in place of the host's."""
+    cdef const FlowKey *key = _key(flow)
     cdef DatagramPeer *peer = _peer(flow)
     cdef ns_t when
+    if key.protocol == PROTO_ICMP:
+        if not out_icmp(w, &key.far, &key.guest, ICMP_ECHO_REPLY, 0, (<u32>key.guest_port << 16) | load16(data + 6),
+                        data + ICMP_HEADER, length - ICMP_HEADER, OUR_TTL):
+            return False
+    elif not out_udp(w, &key.far, key.far_port, &key.guest, key.guest_port, OUR_TTL, data, length, NULL, -1):
+        return False
     flow.last_from_host = w.now
     flow.bytes_to_guest += length
     peer.to_guest += 1
     when = datagram_deadline(flow, peer)
     if when <= w.now:
         flow_rearm(w, flow, w.now)                      # a DNS exchange is over
+    return True
 
 
 cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil:
@@ -359,20 +377,15 @@ cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, cons
     flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, to, 0 if echo else port)
     flow = flow_find(&w.flows, HOST_SIDE, &name)
     count(&w.counters, UDP_HOST_ERROR)
-    if flow == NULL:
+    if flow == NULL or icmp_type not in (ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_PARAMETER_PROBLEM):
         return
-    # An error of the far end itself comes from where the guest believes it to be; loopback is the gateway.
-    if source != NULL and source.q[0] == to.q[0] and source.q[1] == to.q[1]:
-        source = &_key(flow).far
-    if source == NULL or _is_loopback(source):
-        source = &w.addresses[0]
+    if source != NULL:                                  # the far end itself is where the guest believes it to be
+        source = &_key(flow).far if addr_eq(source, to) else _as_shown(w, source)
     out_icmp_error(w, _key(flow), source, icmp_type, icmp_code, flow.ttl, UDP_HEADER,
-                   (<u32>m.guest_port << 16) if echo else <u32>UDP_HEADER << 16, info)
+                   (<u32>m.guest_port << 16 | port) if echo else <u32>UDP_HEADER << 16, info)
 
 
 cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
-    cdef const FlowKey *key = _key(flow)
-    if not out_udp(w, &key.far, key.far_port, &key.guest, key.guest_port, OUR_TTL, data, length, NULL, -1):
+    if _key(flow).protocol == PROTO_ICMP and (length < ICMP_HEADER or data[0] != ICMP_ECHO_REPLY):
         return False
-    _received(w, flow, length)
-    return True
+    return _to_guest(w, flow, data, length)

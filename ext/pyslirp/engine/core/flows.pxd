@@ -13,10 +13,14 @@ cdef enum Denial:
     DENY_PROHIBITED = 5
     DENY_SILENT = 6
 
-cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl) noexcept nogil     # linked by GUEST_SIDE; NULL: full (counted)
+cdef enum:
+    LINK_NONE = 0xffff          # flow_new: charged to no link
+
+# Linked by GUEST_SIDE, charged to the link that it came in by; NULL: full (counted).
+cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl, u32 link) noexcept nogil
 cdef void flow_dirty(World *w, Flow *flow) noexcept nogil
 cdef Flow *flow_next_dirty(World *w) noexcept nogil                          # takes one off; frees the dead on the way
-cdef void flow_wait(World *w, Flow *flow) noexcept nogil                     # on the list of the blocked
+cdef void flow_wait(World *w, Flow *flow, bint served) noexcept nogil        # on the list of the blocked; served: it has sent something
 cdef void flows_unblock(World *w) noexcept nogil
 cdef void flow_rearm(World *w, Flow *flow, ns_t when) noexcept nogil         # wake no later than `when`
 cdef void flow_punt(World *w, Flow *flow, u32 port) noexcept nogil           # ask for a verdict

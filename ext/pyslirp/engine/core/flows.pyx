@@ -1,15 +1,25 @@
 """The life of a flow, whatever its protocol, and its places on the world's lists.
 
 A flow is on the dirty list when something has happened to it in this run, and on the blocked list when it waits for room
-on a link or for a MAC address.  A flow that is killed is off its names and timer at once but is freed only when it is taken
-off the last list, so a list never holds a dangling pointer.
+on a link or for a MAC address.  A flow that is killed is off its names, its timer and the blocked list at once; the dirty
+list, which is worked off before the run ends, frees it when it comes to it, so that it never holds a dangling pointer.
+
+Whose turn it is.  When something has changed for the blocked, all are tried in order.  Who then gets nothing keeps its place
+in front; who has sent something and is blocked again waits behind them.  So where only a little drains at a time, the flows
+of a link take turns.
+
+Who may have how many.  A flow that a guest opens is charged to the link that it came by, because a guest can make up
+addresses but not links.  A link may have as many flows as are still free for all: one that takes what it can get ends with
+half of FLOWS_MAX, two with a third each, and the last third is there for the others (dynamic thresholds, Choudhury and
+Hahne 1998).  A link that is made anew begins with none.
 """
 
-from pyslirp.engine.base.ints cimport i64, ns_t, u8, u32, u64
+from pyslirp.engine.base.ints cimport i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.status cimport CLAIMED_QUEUE_FULL, FLOW_CLOSED, FLOW_GUEST_LIMIT, FLOW_OPENED, FLOW_TABLE_FULL
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.punts cimport PUNT_CLOSED, PUNT_FLOW, Punt, punt_add
-from pyslirp.engine.core.world cimport GUEST_FLOWS_MAX, World
+from pyslirp.engine.core.port cimport PORTS_MAX
+from pyslirp.engine.core.world cimport FLOWS_MAX, World
 from pyslirp.engine.protocols.icmp cimport (
     UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED)
 from pyslirp.engine.protocols.tcp.connection cimport Tcp, tcp_free
@@ -21,10 +31,9 @@ from pyslirp.engine.tables.flow cimport FLOW_DEAD, FLOW_NEW, GUEST_SIDE, HOST_SI
 from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_find
 
 
-cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl) noexcept nogil:
-    cdef Neighbor *n = neighbor_find(&w.neighbors, &key.guest, w.now)
+cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl, u32 link) noexcept nogil:
     cdef Flow *flow
-    if n != NULL and n.flows >= GUEST_FLOWS_MAX:
+    if link < PORTS_MAX and w.ports[link].flows >= FLOWS_MAX - w.flow_slab.alive:
         count(&w.counters, FLOW_GUEST_LIMIT)
         return NULL
     flow = <Flow *>slab_take(&w.flow_slab)
@@ -39,10 +48,30 @@ cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl) noexcept nogil:
     flow.ttl = ttl
     flow.opened = w.now
     flow.last_from_guest = w.now
-    if n != NULL:
-        n.flows += 1
+    _charge(w, flow, link)
     count(&w.counters, FLOW_OPENED)
     return flow
+
+
+cdef void _charge(World *w, Flow *flow, u32 link) noexcept nogil:
+    cdef Neighbor *n = neighbor_find(&w.neighbors, &flow.name[<int>GUEST_SIDE].key.guest, w.now)
+    if n != NULL:
+        n.flows += 1
+        flow.counted = True
+    if link < PORTS_MAX and w.ports[link].alive:
+        w.ports[link].flows += 1
+        flow.link = <u16>link
+        flow.link_serial = w.ports[link].serial
+
+
+cdef void _discharge(World *w, Flow *flow) noexcept nogil:
+    cdef Neighbor *n
+    if flow.counted:
+        n = neighbor_find(&w.neighbors, &flow.name[<int>GUEST_SIDE].key.guest, w.now)
+        if n != NULL and n.flows:
+            n.flows -= 1
+    if flow.link_serial and w.ports[flow.link].serial == flow.link_serial:
+        w.ports[flow.link].flows -= 1
 
 
 cdef void flow_dirty(World *w, Flow *flow) noexcept nogil:
@@ -58,7 +87,7 @@ cdef void flow_dirty(World *w, Flow *flow) noexcept nogil:
 
 
 cdef void _free_if_dead(World *w, Flow *flow) noexcept nogil:
-    if flow.life == FLOW_DEAD and not flow.dirty and not flow.on_blocked:
+    if flow.life == FLOW_DEAD and not flow.dirty:
         slab_give(&w.flow_slab, flow)
 
 
@@ -76,26 +105,48 @@ cdef Flow *flow_next_dirty(World *w) noexcept nogil:
     return NULL
 
 
-cdef void flow_wait(World *w, Flow *flow) noexcept nogil:
+cdef void flow_wait(World *w, Flow *flow, bint served) noexcept nogil:
+    cdef Flow *before = w.blocked_last if served else w.blocked_unserved
+    if flow.on_blocked:
+        return
+    flow.on_blocked = True
+    flow.previous_blocked = before
+    flow.next_blocked = w.blocked_first if before == NULL else before.next_blocked
+    if before == NULL:
+        w.blocked_first = flow
+    else:
+        before.next_blocked = flow
+    if flow.next_blocked == NULL:
+        w.blocked_last = flow
+    else:
+        flow.next_blocked.previous_blocked = flow
+    if not served:
+        w.blocked_unserved = flow
+
+
+cdef void _wait_no_more(World *w, Flow *flow) noexcept nogil:
     if not flow.on_blocked:
-        flow.on_blocked = True
-        flow.next_blocked = w.blocked
-        w.blocked = flow
+        return
+    flow.on_blocked = False
+    if w.blocked_unserved == flow:
+        w.blocked_unserved = flow.previous_blocked
+    if flow.previous_blocked == NULL:
+        w.blocked_first = flow.next_blocked
+    else:
+        flow.previous_blocked.next_blocked = flow.next_blocked
+    if flow.next_blocked == NULL:
+        w.blocked_last = flow.previous_blocked
+    else:
+        flow.next_blocked.previous_blocked = flow.previous_blocked
 
 
 cdef void flows_unblock(World *w) noexcept nogil:
-    cdef Flow *flow = w.blocked
-    cdef Flow *after
-    w.blocked = NULL
+    cdef Flow *flow = w.blocked_first
     w.unblock = False
     while flow != NULL:
-        after = flow.next_blocked
-        flow.on_blocked = False
-        if flow.life == FLOW_DEAD:
-            _free_if_dead(w, flow)
-        else:
-            flow_dirty(w, flow)
-        flow = after
+        _wait_no_more(w, flow)
+        flow_dirty(w, flow)
+        flow = w.blocked_first
 
 
 cdef void flow_rearm(World *w, Flow *flow, ns_t when) noexcept nogil:
@@ -134,7 +185,6 @@ cdef void _free_body(World *w, Flow *flow) noexcept nogil:
 
 cdef void flow_kill(World *w, Flow *flow, i64 reason) noexcept nogil:
     cdef Punt *punt
-    cdef Neighbor *n
     if flow.life == FLOW_DEAD:
         return
     if reason >= 0 and not flow.is_mapping:
@@ -148,11 +198,13 @@ cdef void flow_kill(World *w, Flow *flow, i64 reason) noexcept nogil:
             punt.b = <i64>flow.bytes_to_host
             punt.c = <i64>flow.bytes_to_guest
     if not flow.is_mapping:
-        n = neighbor_find(&w.neighbors, &flow.name[<int>GUEST_SIDE].key.guest, w.now)
-        if n != NULL and n.flows:
-            n.flows -= 1
+        _discharge(w, flow)
         count(&w.counters, FLOW_CLOSED)
+    if flow.socket != NULL:                             # whoever wanted it to end otherwise has done so
+        w.tcp.host.close(w.tcp.host.ctx, flow.socket, False)
+        flow.socket = NULL
     flow.life = FLOW_DEAD
+    _wait_no_more(w, flow)
     flow_unlink(&w.flows, flow, GUEST_SIDE)
     flow_unlink(&w.flows, flow, HOST_SIDE)
     timer_cancel(&w.timers, &flow.timer)

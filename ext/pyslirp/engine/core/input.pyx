@@ -2,32 +2,33 @@
 
 from libc.string cimport memcmp, memcpy
 
-from pyslirp.engine.base.endian cimport load16
+from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, addr_is4, mac_is_group, ns_never, ns_t, u8, u16, u32
 from pyslirp.engine.base.span cimport Span, span_at
 from pyslirp.engine.base.status cimport (
     ARP_ANSWERED, ARP_MALFORMED, ARP_NOT_OURS, ARP_SHORT, CLAIMED_DATAGRAM, CLAIMED_QUEUE_FULL, ETH_UNKNOWN_TYPE,
-    FRAGMENT_REASSEMBLED, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST, ICMP_UNSUPPORTED, IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE,
-    IPV4_UNKNOWN_PROTOCOL, IPV6_IGNORED, NEIGHBOR_TABLE_FULL, OK, Status)
-from pyslirp.engine.codecs.build cimport ICMP_HEADER, build_arp, build_ethernet, build_padding
+    FRAGMENT_REASSEMBLED, FRAGMENT_TABLE_FULL, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST, ICMP_UNSUPPORTED,
+    IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE, IPV4_UNKNOWN_PROTOCOL, IPV6_IGNORED, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, OK,
+    PORT_TX_FULL, Status)
+from pyslirp.engine.codecs.build cimport build_arp, build_ethernet, build_padding
 from pyslirp.engine.codecs.parse cimport (
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_SYN, Packet, parse_ethernet,
-    parse_ip, parse_ip_at, parse_transport)
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet, parse_ethernet, parse_ip,
+    parse_ip_at, parse_transport)
 from pyslirp.engine.core.datagrams cimport datagram_input
-from pyslirp.engine.core.output cimport out_arp_request, out_commit, out_frame, out_icmp, out_waiting
-from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_add, punt_payload
+from pyslirp.engine.core.output cimport out_arp_request, out_commit, out_frame, out_icmp, out_icmp_error, out_waiting
+from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_with
 from pyslirp.engine.core.streams cimport stream_abort, stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
-from pyslirp.engine.core.world cimport UdpClaim, World, addr_in_net, world_owns
+from pyslirp.engine.core.world cimport UdpClaim, World, addr_in_net, world_next_hop, world_owns
 from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE
 from pyslirp.engine.protocols.tcp.connection cimport END_UNREACHABLE
-from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
-from pyslirp.engine.tables.flow cimport FLOW_DEAD, GUEST_SIDE, Flow
+from pyslirp.engine.tables.flow cimport FLOW_DEAD, GUEST_SIDE, Flow, FlowKey, flow_key_set
 from pyslirp.engine.tables.neighbor cimport (
-    NEIGHBOR_INCOMPLETE, NEIGHBOR_PROBES, NEIGHBOR_REACHABLE, Neighbor, neighbor_add, neighbor_find, neighbor_remove,
-    neighbor_retry_ns)
-from pyslirp.engine.tables.reassembly cimport reassembly_add
+    NEIGHBOR_INCOMPLETE, NEIGHBOR_PROBES, NEIGHBOR_REACHABLE, Neighbor, neighbor_add, neighbor_find, neighbor_give_up,
+    neighbor_learn, neighbor_retry_ns)
+from pyslirp.engine.tables.reassembly cimport reassembly_add, reassembly_evicted
 
 cdef enum:
     ARP_BYTES = 28              # Ethernet and IPv4 (RFC 826)
@@ -39,7 +40,7 @@ cdef enum:
 
 cdef void neighbor_learned(World *w, const Addr *address, const u8 *mac, bint replace) noexcept nogil:
     cdef Neighbor *n
-    if mac_is_group(mac) or world_owns(w, address) or not addr_in_net(address, &w.net, w.prefix):
+    if mac_is_group(mac) or world_owns(w, address) or not addr_in_net(address, &w.net, w.prefix) or _is_group(w, address):
         return
     n = neighbor_find(&w.neighbors, address, w.now)
     if n == NULL:
@@ -49,11 +50,7 @@ cdef void neighbor_learned(World *w, const Addr *address, const u8 *mac, bint re
             return
     elif n.state == NEIGHBOR_REACHABLE and (not replace or memcmp(n.mac, mac, 6) == 0):
         return
-    if n.state == NEIGHBOR_INCOMPLETE:
-        w.neighbors.incomplete -= 1
-    n.state = NEIGHBOR_REACHABLE
-    n.probes = 0
-    memcpy(n.mac, mac, 6)
+    neighbor_learn(&w.neighbors, n, mac)
     w.hop.valid = False
     w.unblock = True
     out_waiting(w, n)
@@ -66,7 +63,8 @@ cdef void _unreachable_guest(World *w, const Addr *address) noexcept nogil:
     for i in range(slab_span(&w.flow_slab)):
         flow = <Flow *>slab_at(&w.flow_slab, i)
         if (flow != NULL and flow.life != FLOW_DEAD and flow.inbound and flow.last_from_guest == flow.opened
-                and flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP and addr_eq(&flow.name[<int>GUEST_SIDE].key.guest, address)):
+                and flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP
+                and addr_eq(world_next_hop(w, &flow.name[<int>GUEST_SIDE].key.guest), address)):
             stream_abort(w, flow, END_UNREACHABLE, False)
 
 
@@ -77,13 +75,14 @@ cdef void neighbors_check(World *w) noexcept nogil:
     w.neighbor_check = ns_never()
     for i in range(slab_span(&w.neighbors.slab)):
         n = <Neighbor *>slab_at(&w.neighbors.slab, i)
-        if n == NULL or n.state != NEIGHBOR_INCOMPLETE:
+        if n == NULL or n.state != NEIGHBOR_INCOMPLETE or n.probes == 0:
             continue
         if w.now - n.asked >= neighbor_retry_ns():
             if n.probes >= NEIGHBOR_PROBES:
                 address = n.address
-                neighbor_remove(&w.neighbors, n)
+                count_n(&w.counters, NEIGHBOR_UNRESOLVED, n.waiting != NULL)
                 _unreachable_guest(w, &address)
+                neighbor_give_up(&w.neighbors, n)
                 continue
             n.probes += 1
             n.asked = w.now
@@ -117,7 +116,8 @@ cdef Status _arp(World *w, u32 port, const Packet *p) noexcept nogil:
         return ARP_NOT_OURS
     at = out_frame(w, port, 64)
     if at == NULL:
-        return OK
+        w.ports[port].tx_dropped += 1
+        return PORT_TX_FULL
     n = build_ethernet(at, p.source_mac, w.mac, ETHERTYPE_ARP)
     n += build_arp(at + n, ARP_REPLY, w.mac, &target, a + 8, &sender)
     out_commit(w, port, build_padding(at, n))
@@ -126,38 +126,38 @@ cdef Status _arp(World *w, u32 port, const Packet *p) noexcept nogil:
 
 # -- IPv4 -------------------------------------------------------------------------------------------------------------
 
+cdef void _hand_up(World *w, const Packet *p, u32 port) noexcept nogil:
+    """A datagram, or an echo reply, to whoever in Python waits for it."""
+    cdef Punt *punt = punt_with(&w.punts, PUNT_DATAGRAM, p.payload, p.payload_bytes)
+    if punt == NULL:
+        count(&w.counters, CLAIMED_QUEUE_FULL)
+        return
+    punt.link = port
+    memcpy(punt.mac, p.source_mac, 6)
+    flow_key_set(&punt.key, p.protocol, &p.source, p.source_port, &p.destination, p.destination_port)
+    count(&w.counters, CLAIMED_DATAGRAM)
+
+
 cdef bint _claimed(World *w, const Packet *p, u32 port) noexcept nogil:
     """Hand a datagram to the service that has claimed it."""
     cdef u32 i
-    cdef Punt *punt
     cdef UdpClaim *claim
     for i in range(w.claim_count):
         claim = &w.claims[i]
         if claim.port == p.destination_port and (claim.any_address or addr_eq(&claim.address, &p.destination)):
-            punt = punt_add(&w.punts, PUNT_DATAGRAM, False)
-            if punt == NULL:
-                count(&w.counters, CLAIMED_QUEUE_FULL)
-                return True
-            punt.link = port
-            memcpy(punt.mac, p.source_mac, 6)
-            punt.key.protocol = PROTO_UDP
-            punt.key.guest = p.source
-            punt.key.guest_port = p.source_port
-            punt.key.far = p.destination
-            punt.key.far_port = p.destination_port
-            punt_payload(punt, p.payload, p.payload_bytes)
-            count(&w.counters, CLAIMED_DATAGRAM)
+            _hand_up(w, p, port)
             return True
     return False
 
 
 cdef Status _icmp(World *w, const Packet *p, u32 port) noexcept nogil:
+    cdef bint sent
     if p.icmp_type == ICMP_ECHO:
         if world_owns(w, &p.destination):
             # To the gateway, the DNS alias: answered here (RFC 1122 3.2.2.6), with the data as it came.
-            out_icmp(w, &p.destination, &p.source, ICMP_ECHO_REPLY, 0, (<u32>p.source_port << 16) | p.destination_port,
-                     p.payload, p.payload_bytes, 0)
-            return ICMP_ECHO_ANSWERED
+            sent = out_icmp(w, &p.destination, &p.source, ICMP_ECHO_REPLY, 0, (<u32>p.source_port << 16) | p.destination_port,
+                            p.payload, p.payload_bytes, 0)
+            return ICMP_ECHO_ANSWERED if sent else OK   # counted by its reason
         if not w.forwarding:
             return IPV4_BAD_DESTINATION
         datagram_input(w, p, port)
@@ -165,29 +165,24 @@ cdef Status _icmp(World *w, const Packet *p, u32 port) noexcept nogil:
     if p.icmp_type == ICMP_UNREACHABLE or p.icmp_type == ICMP_TIME_EXCEEDED:
         return ICMP_ERROR_FROM_GUEST
     if not w.forwarding and p.icmp_type == ICMP_ECHO_REPLY:
-        punt_icmp(w, p, port)
+        _hand_up(w, p, port)                            # a host of the simulator hears the answer to its ping
         return OK
     return ICMP_UNSUPPORTED
 
 
-cdef void punt_icmp(World *w, const Packet *p, u32 port) noexcept nogil:
-    """A host of the simulator hears the answer to its ping: handed up like a claimed datagram, ports 0."""
-    cdef Punt *punt = punt_add(&w.punts, PUNT_DATAGRAM, False)
-    if punt == NULL:
-        return
-    punt.link = port
-    memcpy(punt.mac, p.source_mac, 6)
-    punt.key.protocol = PROTO_ICMP
-    punt.key.guest = p.source
-    punt.key.guest_port = p.source_port
-    punt.key.far = p.destination
-    punt.key.far_port = p.destination_port
-    punt_payload(punt, p.payload, p.payload_bytes)
+cdef void _expired(World *w, const Packet *p) noexcept nogil:
+    """A packet with no TTL left: RFC 1812 5.3.1.  (With a TTL of 1 it goes out; the first real router says so.)"""
+    cdef FlowKey key
+    if p.protocol == PROTO_ICMP and p.icmp_type != ICMP_ECHO:
+        return                                          # no error about an error (RFC 1122 3.2.2)
+    flow_key_set(&key, p.protocol, &p.source, p.source_port, &p.destination, p.destination_port)
+    out_icmp_error(w, &key, NULL, ICMP_TIME_EXCEEDED, 0, 0, p.l4_bytes, load32(p.l4 + 4), 0)
 
 
-cdef bint _for_everybody(const World *w, const Addr *address) noexcept nogil:
-    """Limited broadcast, the net's broadcast address, multicast: not a host."""
+cdef bint _is_group(const World *w, const Addr *address) noexcept nogil:
+    """Not a host: limited broadcast, multicast, "this network", and the net's broadcast address in both its forms (RFC 1812 5.3.5)."""
     cdef u32 i
+    cdef bint ones = True, zeros = True
     if not addr_is4(address):
         return address.b[0] == 0xff
     if address.b[12] >= 224 or address.b[12] == 0:
@@ -195,22 +190,37 @@ cdef bint _for_everybody(const World *w, const Addr *address) noexcept nogil:
     if not addr_in_net(address, &w.net, w.prefix) or w.prefix >= 127:
         return False
     for i in range(w.prefix, 128):
-        if not address.b[i // 8] & (0x80 >> (i % 8)):
-            return False
-    return True
+        if address.b[i // 8] & (0x80 >> (i % 8)):
+            zeros = False
+        else:
+            ones = False
+    return ones or zeros
+
+
+cdef Status _admit(const World *w, const Packet *p) noexcept nogil:
+    """Is this packet between hosts, and could an answer find its sender?  Asked of what no service has claimed: DHCP's may
+    come from 0.0.0.0, or from the address that a guest had on another network."""
+    if _is_group(w, &p.destination) or (not w.forwarding and not world_owns(w, &p.destination)):
+        return IPV4_BAD_DESTINATION
+    if mac_is_group(p.destination_mac):
+        return IPV4_BAD_DESTINATION                     # an Ethernet broadcast is not forwarded (RFC 1812 5.3.4)
+    if _is_group(w, &p.source) or (w.forwarding and not addr_in_net(&p.source, &w.net, w.prefix)):
+        return IPV4_BAD_SOURCE                          # RFC 1812 5.3.8
+    return OK
 
 
 cdef Status _transport(World *w, Packet *p, u32 port) noexcept nogil:
     cdef Status status = parse_transport(p)
-    cdef bint group = _for_everybody(w, &p.destination)
     if status != OK:
         return status
     if p.protocol == PROTO_UDP and _claimed(w, p, port):
         return OK
-    if group or (not w.forwarding and not world_owns(w, &p.destination)):
-        return IPV4_BAD_DESTINATION
-    if p.source.b[12] == 0 and addr_is4(&p.source):
-        return IPV4_BAD_SOURCE                          # "this network": only DHCP may say so (RFC 1122 3.2.1.3)
+    status = _admit(w, p)
+    if status != OK:
+        return status
+    if p.ttl == 0 and not world_owns(w, &p.destination):
+        _expired(w, p)
+        return OK
     if p.protocol == PROTO_TCP:
         stream_input(w, p, port)
     elif p.protocol == PROTO_UDP:
@@ -244,6 +254,7 @@ cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
     if not p.fragment:
         return _transport(w, p, port)
     status = reassembly_add(w.reassembly, p, w.now, &l3, &l3_bytes)
+    count_n(&w.counters, FRAGMENT_TABLE_FULL, reassembly_evicted(w.reassembly))
     if status != FRAGMENT_REASSEMBLED:
         return status
     count(&w.counters, FRAGMENT_REASSEMBLED)

@@ -1,7 +1,7 @@
 """Frames towards guests are built in place, in the queue of the port that they leave by.
 
 A next hop is resolved once and remembered for the rest of the run (`hop`): the segments of a burst share it.  What finds no
-MAC address asks for it and is told so; a TCP flow then waits, a datagram is lost and counted, as everywhere on an Ethernet.
+MAC address asks for it and is told so; a TCP flow then waits, and so does the last datagram (RFC 1122 2.3.2.2).
 """
 
 from libc.stdlib cimport free
@@ -19,21 +19,23 @@ from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_RST)
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.switch cimport capture_frame
-from pyslirp.engine.core.world cimport World, addr_in_net
+from pyslirp.engine.core.world cimport OUR_TTL, World, world_next_hop
 from pyslirp.engine.protocols.icmp cimport icmp_error_allowed, icmp_quote
 from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpSegment
 from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_copy, sum_odd, sum_store
 from pyslirp.engine.stores.counters cimport count
-from pyslirp.engine.stores.frame_queue cimport fq_commit, fq_reserve
+from pyslirp.engine.stores.frame_queue cimport fq_commit, fq_has_room, fq_reserve
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow, FlowKey
 from pyslirp.engine.tables.mac_table cimport mac_find
 from pyslirp.engine.tables.neighbor cimport (
-    NEIGHBOR_REACHABLE, Neighbor, WaitingPacket, neighbor_add, neighbor_find, neighbor_keep, neighbor_retry_ns,
+    NEIGHBOR_REACHABLE, Neighbor, WaitingPacket, neighbor_add, neighbor_find, neighbor_keep, neighbor_lost, neighbor_retry_ns,
     neighbor_take_waiting)
 
 cdef enum:
-    OUR_TTL = 64                # RFC 1700's default
+    FRAGMENT_OVERHEAD = 60      # in a queue, at the most: its length, Ethernet and IP headers or the shortest frame
     HEADROOM = 128              # Ethernet, IP and TCP headers with all options: 14 + 40 + 60
+    UDP_PAYLOAD_MAX = 65507     # in an IPv4 packet of 65535 bytes
+    PLAIN_MTU = 1500            # what is taken for granted of a guest that is not in the neighbour table
 
 
 cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil:
@@ -91,12 +93,11 @@ cdef bint _ask(World *w, const Addr *next_hop) noexcept nogil:
         out_arp_request(w, next_hop)
         if w.neighbor_check == ns_never():
             w.neighbor_check = w.now + neighbor_retry_ns()
-    count(&w.counters, NEIGHBOR_UNRESOLVED)
     return False
 
 
 cdef bint out_resolve(World *w, const Addr *to) noexcept nogil:
-    cdef const Addr *next_hop = _next_hop(w, to)
+    cdef const Addr *next_hop = world_next_hop(w, to)
     cdef Neighbor *n
     cdef int port
     if w.hop.valid and addr_eq(&w.hop.address, to):
@@ -106,13 +107,13 @@ cdef bint out_resolve(World *w, const Addr *to) noexcept nogil:
         return _ask(w, next_hop)
     port = mac_find(&w.macs, n.mac)
     if port < 0:
-        count(&w.counters, NEIGHBOR_UNRESOLVED)         # its link is gone; it will be heard when it is back
-        return False
+        neighbor_lost(&w.neighbors, n)                  # its link is gone; on whichever it is now, it will answer
+        return _ask(w, next_hop)
     w.hop.valid = True
     w.hop.address = to[0]
     memcpy(w.hop.mac, n.mac, 6)
     w.hop.port = <u32>port
-    w.hop.mtu = n.mtu if n.mtu < w.ports[port].mtu else w.ports[port].mtu
+    w.hop.mtu = min(min(n.mtu, w.mtu), w.ports[port].mtu)
     return True
 
 
@@ -166,6 +167,7 @@ cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ac
     cdef u8 *at
     cdef u32 n
     if not out_resolve(w, &key.guest):
+        count(&w.counters, NEIGHBOR_UNRESOLVED)
         return False
     at = out_frame(w, w.hop.port, HEADROOM)
     if at == NULL:
@@ -205,11 +207,15 @@ cdef bint _fragment(World *w, const u8 *mac, u32 port, const Addr *source, const
 
 cdef bint _out_ip(World *w, const u8 *mac, u32 port, u32 mtu, const Addr *source, const Addr *to, u8 protocol, u8 ttl,
                   const u8 *head, u32 head_bytes, const u8 *body, u32 body_bytes) noexcept nogil:
-    """An IPv4 packet of two parts, in fragments where it is longer than the guest's MTU (RFC 791)."""
+    """An IPv4 packet of two parts, in fragments where it is longer than the guest's MTU (RFC 791): all of them or none."""
     cdef u32 total = head_bytes + body_bytes, most = (mtu - IPV4_HEADER) // 8 * 8, offset = 0, length
     w.ip_id += 1
     if total + IPV4_HEADER <= mtu:
         return _fragment(w, mac, port, source, to, protocol, ttl, w.ip_id, head, head_bytes, body, 0, total, False)
+    if not fq_has_room(&w.ports[port].tx, total + (total // most + 1) * FRAGMENT_OVERHEAD):
+        count(&w.counters, PORT_TX_FULL)
+        w.ports[port].tx_dropped += 1
+        return False
     while offset < total:
         length = total - offset if total - offset < most else most
         if not _fragment(w, mac, port, source, to, protocol, ttl, w.ip_id, head, head_bytes, body, offset, length,
@@ -220,19 +226,15 @@ cdef bint _out_ip(World *w, const u8 *mac, u32 port, u32 mtu, const Addr *source
     return True
 
 
-cdef const Addr *_next_hop(const World *w, const Addr *to) noexcept nogil:
-    if (w.router.q[0] or w.router.q[1]) and not addr_in_net(to, &w.net, w.prefix):
-        return &w.router
-    return to
-
-
 cdef bint _keep(World *w, const Addr *source, const Addr *to, u8 protocol, u8 ttl, const u8 *head, u32 head_bytes,
                 const u8 *body, u32 body_bytes) noexcept nogil:
     """The MAC address is being asked for: the packet waits for it."""
-    cdef Neighbor *n = neighbor_find(&w.neighbors, _next_hop(w, to), w.now)
-    if n == NULL or n.state == NEIGHBOR_REACHABLE:
-        return False
-    return neighbor_keep(n, source, to, protocol, ttl, head, head_bytes, body, body_bytes)
+    cdef Neighbor *n = neighbor_find(&w.neighbors, world_next_hop(w, to), w.now)
+    cdef bint had = n != NULL and n.waiting != NULL
+    cdef bint kept = n != NULL and neighbor_keep(n, source, to, protocol, ttl, head, head_bytes, body, body_bytes)
+    if had or not kept:
+        count(&w.counters, NEIGHBOR_UNRESOLVED)         # the older one, or this one
+    return kept
 
 
 cdef void out_waiting(World *w, Neighbor *n) noexcept nogil:
@@ -242,18 +244,24 @@ cdef void out_waiting(World *w, Neighbor *n) noexcept nogil:
     if out_resolve(w, &packet.destination):
         _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, &packet.source, &packet.destination, packet.protocol, packet.ttl,
                 packet.data, packet.length, NULL, 0)
+    else:
+        count(&w.counters, NEIGHBOR_UNRESOLVED)
     free(packet)
 
 
 cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,
                   const u8 *mac, int port) noexcept nogil:
     cdef u8[UDP_HEADER] head
-    if not addr_is4(to) or length > 65507:
+    if not addr_is4(to) or length > UDP_PAYLOAD_MAX:
         count(&w.counters, PORT_TOO_BIG)
         return False
     build_udp(head, source, to, source_port, to_port, length, sum_bytes(payload, length, 0))
     if mac != NULL and port >= 0:
-        return _out_ip(w, mac, <u32>port, 1500, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
+        if port >= PORTS_MAX or not w.ports[port].alive:
+            count(&w.counters, NEIGHBOR_UNRESOLVED)     # the guest that it was for has gone
+            return False
+        return _out_ip(w, mac, <u32>port, min(<u32>PLAIN_MTU, w.ports[port].mtu), source, to, PROTO_UDP, ttl, head, UDP_HEADER,
+                       payload, length)
     if not out_resolve(w, to):
         return _keep(w, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
     return _out_ip(w, w.hop.mac, w.hop.port, w.hop.mtu, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length)
@@ -280,11 +288,13 @@ cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 ki
                          u32 rest) noexcept nogil:
     cdef u8[64] quote
     cdef u32 n
-    if not addr_is4(&key.guest) or not addr_is4(&key.far):
+    if not addr_is4(&key.guest) or not addr_is4(&key.far) or not out_resolve(w, &key.guest):
         return False
-    if not icmp_error_allowed(&w.errors, w.now):
+    if not icmp_error_allowed(&w.ports[w.hop.port].errors, w.now):
         count(&w.counters, ICMP_ERROR_LIMITED)
         return False
     n = icmp_quote(quote, key, ttl, payload_bytes, word)
+    if not out_icmp(w, source if source != NULL else &w.addresses[0], &key.guest, kind, code, rest, quote, n, OUR_TTL):
+        return False
     count(&w.counters, ICMP_ERROR_SENT)
-    return out_icmp(w, source if source != NULL else &w.addresses[0], &key.guest, kind, code, rest, quote, n, OUR_TTL)
+    return True

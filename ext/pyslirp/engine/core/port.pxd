@@ -1,11 +1,14 @@
 """A port of the switch: one guest's link, as the core sees it."""
 
 from pyslirp.engine.base.ints cimport u8, u32, u64
+from pyslirp.engine.protocols.icmp cimport ErrorLimit
 from pyslirp.engine.stores.frame_queue cimport FrameQueue
 
 cdef enum:
     PORTS_MAX = 256             # links at once
     PORT_TX_BYTES = 1048576     # frames waiting for one link; full, it holds its flows back
+    PORT_SWITCHED_BYTES = 786432    # of these at most from other guests, so that they cannot shut a guest off from us
+    PORT_MTU_MIN = 68           # every link carries that much (RFC 791)
 
 cdef struct Port:
     bint alive
@@ -13,6 +16,9 @@ cdef struct Port:
     FrameQueue tx               # towards the guest
     u32 mtu                     # largest IP packet the link carries
     u32 burst                   # most TCP payload the link takes in one frame; 0: an MSS
+    u32 serial                  # tells the links that have had this number apart
+    u32 flows                   # that its guests have opened; see flow_new
+    ErrorLimit errors           # ICMP errors to its guests
     u64 rx_frames
     u64 rx_bytes
     u64 tx_frames

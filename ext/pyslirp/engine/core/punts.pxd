@@ -5,6 +5,7 @@ from pyslirp.engine.tables.flow cimport FlowKey
 
 cdef enum:
     PUNTS_MAX = 4096            # waiting; beyond it what can be refused is refused
+    PUNT_BYTES_MAX = 4194304    # of datagrams that wait
 
 cdef enum PuntKind:
     PUNT_FLOW = 1               # a new flow waits for a verdict
@@ -39,6 +40,7 @@ cdef struct PuntQueue:
     Punt *items                 # owned
     u32 count
     u32 room
+    u64 bytes                   # of all payloads
     u64 refused
 
 cdef void punts_init(PuntQueue *q) noexcept nogil
@@ -46,5 +48,6 @@ cdef void punts_free(PuntQueue *q) noexcept nogil
 # A blank punt at the end of the queue, or NULL when it is full (or out of memory); must: beyond PUNTS_MAX too, because
 # something is freed with it.
 cdef Punt *punt_add(PuntQueue *q, PuntKind kind, bint must) noexcept nogil
-cdef bint punt_payload(Punt *punt, const u8 *data, u32 length) noexcept nogil
+# One with a payload (copied), which can be refused.
+cdef Punt *punt_with(PuntQueue *q, PuntKind kind, const u8 *data, u32 length) noexcept nogil
 cdef list punts_take(PuntQueue *q)                              # as tuples (see pyslirp/engine/core/core.pyi), emptying the queue

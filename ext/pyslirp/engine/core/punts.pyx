@@ -1,9 +1,10 @@
 """A growing array of punts, turned into tuples once a run."""
 
+cimport cython
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from pyslirp.engine.base.ints cimport u8, u32
+from pyslirp.engine.base.ints cimport i64, u8, u32, u64
 from pyslirp.engine.tables.flow cimport FlowKey
 
 
@@ -11,6 +12,7 @@ cdef void punts_init(PuntQueue *q) noexcept nogil:
     q.items = NULL
     q.count = 0
     q.room = 0
+    q.bytes = 0
     q.refused = 0
 
 
@@ -42,13 +44,23 @@ cdef Punt *punt_add(PuntQueue *q, PuntKind kind, bint must) noexcept nogil:
     return &q.items[q.count - 1]
 
 
-cdef bint punt_payload(Punt *punt, const u8 *data, u32 length) noexcept nogil:
-    punt.payload = <u8 *>malloc(length if length else 1)
-    if punt.payload == NULL:
-        return False
-    memcpy(punt.payload, data, length)
+cdef Punt *punt_with(PuntQueue *q, PuntKind kind, const u8 *data, u32 length) noexcept nogil:
+    cdef Punt *punt = NULL
+    cdef u8 *payload = NULL
+    if q.bytes + length <= PUNT_BYTES_MAX:
+        payload = <u8 *>malloc(length if length else 1)
+    if payload == NULL:
+        q.refused += 1
+        return NULL
+    punt = punt_add(q, kind, False)
+    if punt == NULL:
+        free(payload)
+        return NULL
+    memcpy(payload, data, length)
+    punt.payload = payload
     punt.length = length
-    return True
+    q.bytes += length
+    return punt
 
 
 cdef tuple _key(const FlowKey *key):
@@ -79,8 +91,63 @@ cdef list punts_take(PuntQueue *q):
             out.append((p.kind, p.flow, p.tag))
         free(p.payload)
     q.count = 0
+    q.bytes = 0
     if q.room > PUNTS_MAX:
         free(q.items)
         q.items = NULL
         q.room = 0
     return out
+
+
+# -- for tests ---------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class _Queue:
+    """A PuntQueue."""
+
+    cdef PuntQueue queue
+
+    def __cinit__(self):
+        punts_init(&self.queue)
+
+    def __dealloc__(self):
+        punts_free(&self.queue)
+
+    def add(self, PuntKind kind, bint must=False, u64 flow=0, i64 a=0, i64 b=0, i64 c=0, u32 link=0, u64 tag=0):
+        """False where it is refused."""
+        cdef Punt *punt = punt_add(&self.queue, kind, must)
+        if punt == NULL:
+            return False
+        punt.flow = flow
+        punt.tag = tag
+        punt.link = link
+        punt.a = a
+        punt.b = b
+        punt.c = c
+        return True
+
+    def add_with(self, PuntKind kind, bytes data not None, u64 flow=0):
+        cdef Punt *punt = punt_with(&self.queue, kind, <const u8 *>data, <u32>len(data))
+        if punt == NULL:
+            return False
+        punt.flow = flow
+        return True
+
+    def take(self):
+        return punts_take(&self.queue)
+
+    @property
+    def count(self):
+        return self.queue.count
+
+    @property
+    def room(self):
+        return self.queue.room
+
+    @property
+    def held_bytes(self):
+        return self.queue.bytes
+
+    @property
+    def refused(self):
+        return self.queue.refused

@@ -148,7 +148,7 @@ cdef bint world_run(World *w, u32 budget, ns_t now) noexcept nogil:
         neighbors_check(w)
     if reassembly_deadline(w.reassembly) <= now:
         count_n(&w.counters, FRAGMENT_EXPIRED, reassembly_expire(w.reassembly, now))
-    return w.dirty_first != NULL or w.unblock
+    return w.dirty_first != NULL or w.unblock or timers_next(&w.timers) <= now
 
 
 cdef ns_t world_deadline(const World *w) noexcept nogil:

@@ -9,6 +9,7 @@ from pyslirp.engine.tables.flow cimport Flow, FlowKey
 cdef void streams_init(World *w) noexcept nogil
 cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil
 cdef void stream_run(World *w, Flow *flow) noexcept nogil
+cdef void streams_run(World *w) noexcept nogil                                              # all that have something to do, within a batch
 cdef void stream_expire(World *w, Flow *flow) noexcept nogil
 # Verdicts; each is for a flow with life FLOW_NEW and does nothing for another.
 cdef void stream_serve(World *w, Flow *flow, u64 tag) noexcept nogil                       # a Python handler takes it

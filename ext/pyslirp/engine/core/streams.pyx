@@ -7,23 +7,25 @@ the edge is connecting, or denies it.  The core never answers a SYN before that.
 from libc.errno cimport EACCES, EHOSTUNREACH, ENETUNREACH, EPERM
 
 from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, ns_never, ns_t, u8, u16, u32, u64
-from pyslirp.engine.base.seq cimport seq_wide
+from pyslirp.engine.base.seq cimport seq_lt
 from pyslirp.engine.base.status cimport TCP_DENIED, TCP_NO_FLOW, TCP_NO_MEMORY, TCP_OPENED_BY_GUEST, TCP_OPENED_BY_HOST
 from pyslirp.engine.codecs.build cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
 from pyslirp.engine.core.flows cimport (
-    DENY_RESET, DENY_SILENT, denial_code, flow_dirty, flow_kill, flow_new, flow_punt, flow_rearm, flow_wait)
+    DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_kill, flow_new, flow_next_dirty, flow_punt, flow_rearm,
+    flow_wait)
 from pyslirp.engine.core.output cimport out_burst, out_icmp_error, out_reset, out_segment
 from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
-from pyslirp.engine.core.world cimport World
+from pyslirp.engine.core.world cimport OUR_TTL, World
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (
-    END_CLOSED, END_DENIED, END_NONE, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp,
-    TcpEnd, TcpNotice, tcp_abort, tcp_deadline, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open,
+    END_DENIED, END_NONE, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp,
+    TcpEnd, TcpNotice, tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open,
     tcp_over, tcp_reusable)
 from pyslirp.engine.protocols.tcp.relay cimport tcp_expire, tcp_run
-from pyslirp.engine.protocols.tcp.state cimport CLOSED, HELD
+from pyslirp.engine.protocols.tcp.state cimport CLOSED, EV_2MSL, HELD
+from pyslirp.engine.protocols.tcp.transmit cimport snd_flight
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.siphash cimport siphash
 from pyslirp.engine.stores.slab cimport slab_take
@@ -32,6 +34,7 @@ from pyslirp.engine.tables.flow cimport (
 
 cdef enum:
     ISN_TICK_NS = 4000          # RFC 6528: the clock part of an ISN advances every 4 microseconds
+    ISN_GAP = 65536             # between the numbers of a connection and of its successor out of TIME_WAIT
 
 
 cdef void _notify(void *ctx, Flow *flow, TcpNotice what) noexcept nogil:
@@ -61,54 +64,72 @@ cdef void streams_init(World *w) noexcept nogil:
     w.tcp.counters = &w.counters
 
 
-cdef Tcp *_new_tcp(World *w, const FlowKey *key) noexcept nogil:
-    """A fresh connection: keyed ISN (RFC 6528 section 3), our MSS, a timestamp clock that tells nothing."""
+cdef Tcp *_new_tcp(World *w, const FlowKey *key, u64 above) noexcept nogil:
+    """A fresh connection: keyed ISN (RFC 6528 section 3), our MSS, a timestamp clock that tells nothing.
+
+    above: where a connection of the same ends was in TIME_WAIT, what its successor's ISN must not lie below; else 0.
+    """
     cdef Tcp *t = <Tcp *>slab_take(&w.tcp_slab)
     cdef u64 secret
+    cdef u32 isn
     cdef u32 mtu = w.mtu if w.mtu < 65535 else 65535
     if t == NULL:
         count(&w.counters, TCP_NO_MEMORY)
         return NULL
     secret = siphash(<const u8 *>key, sizeof(FlowKey), w.isn_key)
-    tcp_init(&w.tcp, t, (<u64>1 << 32) | <u32>(secret + <u64>(w.now // ISN_TICK_NS)),
+    isn = <u32>(secret + <u64>(w.now // ISN_TICK_NS))
+    if above and seq_lt(isn, <u32>above):
+        isn = <u32>above
+    tcp_init(&w.tcp, t, (<u64>1 << 32) | isn,
              <u16>(mtu - TCP_HEADER - (IPV4_HEADER if addr_is4(&key.guest) else IPV6_HEADER)), <u32>(secret >> 32))
     return t
 
 
-cdef void _settle(World *w, Flow *flow) noexcept nogil:
-    """After anything has happened to a connection: where does it stand?"""
+cdef void _settle(World *w, Flow *flow, bint served) noexcept nogil:
+    """After anything has happened to a connection: where does it stand?  served: something has gone to the guest."""
     cdef Tcp *t = <Tcp *>flow.body
     cdef ns_t when
     if tcp_over(t):
-        if flow.socket != NULL:
-            w.tcp.host.close(w.tcp.host.ctx, flow.socket, False)
-            flow.socket = NULL
         flow_kill(w, flow, t.end)
         return
     if t.state == CLOSED and t.end != END_NONE:
         flow_unlink(&w.flows, flow, GUEST_SIDE)     # over for the guest; the host still gets its last bytes
     if t.blocked:
-        flow_wait(w, flow)
+        flow_wait(w, flow, served)
     when = tcp_deadline(t)
     if when != ns_never():
         flow_rearm(w, flow, when)
 
 
 cdef void stream_run(World *w, Flow *flow) noexcept nogil:
-    tcp_run(&w.tcp, flow, <Tcp *>flow.body, w.now)
-    _settle(w, flow)
+    cdef Tcp *t = <Tcp *>flow.body
+    cdef u64 before = snd_flight(&t.snd)
+    tcp_run(&w.tcp, flow, t, w.now)
+    _settle(w, flow, snd_flight(&t.snd) > before)
+
+
+cdef void streams_run(World *w) noexcept nogil:
+    """Run every stream that has something to do, within a batch: the memory that pending pieces lie in is about to go."""
+    cdef Flow *flow = flow_next_dirty(w)
+    while flow != NULL:
+        if flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP:
+            stream_run(w, flow)
+        flow = flow_next_dirty(w)
+    w.tcp.arena.used = 0
 
 
 cdef void stream_expire(World *w, Flow *flow) noexcept nogil:
-    tcp_expire(&w.tcp, flow, <Tcp *>flow.body, w.now)
-    _settle(w, flow)
+    cdef Tcp *t = <Tcp *>flow.body
+    cdef u64 before = snd_flight(&t.snd)
+    tcp_expire(&w.tcp, flow, t, w.now)
+    _settle(w, flow, snd_flight(&t.snd) > before)
 
 
-cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 port) noexcept nogil:
-    cdef Flow *flow = flow_new(w, key, p.ttl)
+cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 port, u64 above) noexcept nogil:
+    cdef Flow *flow = flow_new(w, key, p.ttl, port)
     if flow == NULL:
         return                                          # counted; the guest's SYN will come again
-    flow.body = _new_tcp(w, key)
+    flow.body = _new_tcp(w, key, above)
     if flow.body == NULL:
         flow_kill(w, flow, -1)
         return
@@ -121,11 +142,13 @@ cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil:
     cdef FlowKey key
     cdef Flow *flow
     cdef u32 length
+    cdef u64 above = 0
     flow_key_set(&key, PROTO_TCP, &p.source, p.source_port, &p.destination, p.destination_port)
     flow = flow_find(&w.flows, GUEST_SIDE, &key)
     if flow != NULL and p.tcp_flags & TCP_SYN and not p.tcp_flags & TCP_ACK and tcp_reusable(<Tcp *>flow.body, p):
-        (<Tcp *>flow.body).end = END_CLOSED
-        flow_kill(w, flow, END_CLOSED)
+        above = (<Tcp *>flow.body).snd.nxt + ISN_GAP
+        tcp_end(<Tcp *>flow.body, EV_2MSL)
+        _settle(w, flow, False)                         # gone, or without its name until the host has its last bytes
         flow = NULL
     if flow != NULL:
         flow.last_from_guest = w.now
@@ -133,7 +156,7 @@ cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil:
         flow_dirty(w, flow)
         return
     if p.tcp_flags & TCP_SYN and not p.tcp_flags & (TCP_ACK | TCP_RST | TCP_FIN):
-        _opened_by_guest(w, &key, p, port)
+        _opened_by_guest(w, &key, p, port, above)
         return
     count(&w.counters, TCP_NO_FLOW)
     if p.tcp_flags & TCP_RST:
@@ -182,10 +205,10 @@ cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *
     flow_key_set(&key, PROTO_TCP, guest, guest_port, far, far_port)
     if flow_find(&w.flows, GUEST_SIDE, &key) != NULL:
         return NULL
-    flow = flow_new(w, &key, 64)
+    flow = flow_new(w, &key, OUR_TTL, LINK_NONE)
     if flow == NULL:
         return NULL
-    t = _new_tcp(w, &key)
+    t = _new_tcp(w, &key, 0)
     if t == NULL:
         flow_kill(w, flow, -1)
         return NULL
@@ -205,7 +228,7 @@ cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *
 
 cdef void stream_abort(World *w, Flow *flow, TcpEnd reason, bint tell_guest) noexcept nogil:
     tcp_abort(&w.tcp, flow, <Tcp *>flow.body, reason, tell_guest)
-    _settle(w, flow)
+    _settle(w, flow, False)
 
 
 # -- from the edge ----------------------------------------------------------------------------------------------------
@@ -223,4 +246,4 @@ cdef void stream_host_failed(World *w, Flow *flow, i32 error) noexcept nogil:
         tcp_abort(&w.tcp, flow, t, END_UNREACHABLE, False)
     else:
         tcp_host_failed(&w.tcp, flow, t, error)
-    _settle(w, flow)
+    _settle(w, flow, False)

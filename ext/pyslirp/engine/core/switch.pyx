@@ -3,17 +3,18 @@
 Our own MAC address belongs to no port: a guest that uses it as its source is not listened to.
 """
 
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from pyslirp.engine.base.ints cimport mac_is_group, ns_t, u8, u32
 from pyslirp.engine.base.status cimport (
-    PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FLOODED, SWITCH_FORWARDED, SWITCH_TABLE_FULL)
+    PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FILTERED, SWITCH_FLOODED, SWITCH_FORWARDED, SWITCH_TABLE_FULL)
 from pyslirp.engine.codecs.parse cimport ETH_HEADER, Packet
-from pyslirp.engine.core.port cimport PORT_TX_BYTES, PORTS_MAX, Port
+from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORT_SWITCHED_BYTES, PORT_TX_BYTES, PORTS_MAX, Port
 from pyslirp.engine.core.world cimport CAPTURE_HEAD, World
+from pyslirp.engine.protocols.icmp cimport ErrorLimit
 from pyslirp.engine.stores.counters cimport count
-from pyslirp.engine.stores.frame_queue cimport fq_clear, fq_commit, fq_free, fq_front, fq_init, fq_pop, fq_reserve
-from pyslirp.engine.tables.mac_table cimport mac_find, mac_forget_port, mac_learn
+from pyslirp.engine.stores.frame_queue cimport fq_bytes, fq_clear, fq_commit, fq_free, fq_front, fq_init, fq_pop, fq_reserve
+from pyslirp.engine.tables.mac_table cimport mac_find, mac_forget_port, mac_heard, mac_learn
 
 
 cdef int port_add(World *w, u32 mtu, u32 burst) noexcept nogil:
@@ -22,13 +23,17 @@ cdef int port_add(World *w, u32 mtu, u32 burst) noexcept nogil:
         if not w.ports[number].alive:
             w.ports[number].alive = True
             w.ports[number].touched = False
-            w.ports[number].mtu = mtu
+            w.ports[number].mtu = max(mtu, <u32>PORT_MTU_MIN)
             w.ports[number].burst = burst
             w.ports[number].rx_frames = 0
             w.ports[number].rx_bytes = 0
             w.ports[number].tx_frames = 0
             w.ports[number].tx_bytes = 0
             w.ports[number].tx_dropped = 0
+            w.ports[number].flows = 0
+            w.port_serial += 1
+            w.ports[number].serial = w.port_serial
+            memset(&w.ports[number].errors, 0, sizeof(ErrorLimit))
             fq_init(&w.ports[number].tx, PORT_TX_BYTES)
             return number
     return -1
@@ -38,6 +43,7 @@ cdef void port_remove(World *w, u32 port) noexcept nogil:
     if port < PORTS_MAX and w.ports[port].alive:
         fq_free(&w.ports[port].tx)
         w.ports[port].alive = False
+        w.ports[port].serial = 0                        # its flows are charged to nobody from now on
         w.hop.valid = False
         mac_forget_port(&w.macs, <int>port)
 
@@ -49,7 +55,9 @@ cdef void _copy_to(World *w, u32 to, const Packet *p) noexcept nogil:
         count(&w.counters, PORT_TOO_BIG)
         port.tx_dropped += 1
         return
-    at = fq_reserve(&port.tx, p.frame_bytes)
+    at = NULL
+    if fq_bytes(&port.tx) + p.frame_bytes <= PORT_SWITCHED_BYTES:
+        at = fq_reserve(&port.tx, p.frame_bytes)
     if at == NULL:
         count(&w.counters, PORT_TX_FULL)
         port.tx_dropped += 1
@@ -76,9 +84,9 @@ cdef bint switch_frame(World *w, u32 port, const Packet *p) noexcept nogil:
     if mac_is_group(p.source_mac) or memcmp(p.source_mac, w.mac, 6) == 0:
         count(&w.counters, SWITCH_BAD_SOURCE)
         return False
-    to = mac_find(&w.macs, p.source_mac)
+    to = mac_heard(&w.macs, p.source_mac)
     if to != <int>port:
-        if not mac_learn(&w.macs, p.source_mac, <int>port, w.now):
+        if not mac_learn(&w.macs, p.source_mac, <int>port):
             count(&w.counters, SWITCH_TABLE_FULL)
         w.hop.valid = False
         w.unblock = True                                # a guest that has come back: what waited for it goes on
@@ -93,6 +101,8 @@ cdef bint switch_frame(World *w, u32 port, const Packet *p) noexcept nogil:
     elif to != <int>port:
         _copy_to(w, <u32>to, p)
         count(&w.counters, SWITCH_FORWARDED)
+    else:
+        count(&w.counters, SWITCH_FILTERED)
     return False
 
 

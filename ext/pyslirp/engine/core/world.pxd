@@ -7,7 +7,6 @@ from pyslirp.engine.base.ints cimport Addr, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport PuntQueue
-from pyslirp.engine.protocols.icmp cimport ErrorLimit
 from pyslirp.engine.protocols.tcp.connection cimport TcpEnv
 from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport Counters
@@ -22,8 +21,8 @@ from pyslirp.engine.tables.reassembly cimport Reassembly
 cdef enum:
     ADDRESSES_MAX = 64          # addresses of our own: gateway, DNS alias, guestfwd ...
     CLAIMS_MAX = 64             # UDP ports that services have claimed
-    FLOWS_MAX = 65536           # flows of all kinds (mappings included)
-    GUEST_FLOWS_MAX = 32768     # of one guest address: it can exhaust only its own
+    FLOWS_MAX = 65536           # flows of all kinds (mappings included); of one link: as many as are still free
+    OUR_TTL = 64                # of what we send ourselves (RFC 1700's default)
     CAPTURE_BYTES = 8388608     # captured frames waiting for the writer; more are counted and lost
     CAPTURE_HEAD = 16           # link, direction and time in front of each
 
@@ -57,6 +56,7 @@ cdef struct World:
     Counters counters
     ChunkPool chunks
     Port[PORTS_MAX] ports
+    u32 port_serial             # of the port made last
     MacTable macs
     NeighborTable neighbors
     ns_t neighbor_check         # when unresolved neighbours are asked again; ns_never()
@@ -68,10 +68,11 @@ cdef struct World:
     TimerHeap timers
     Flow *dirty_first           # flows with work to do, in order
     Flow *dirty_last
-    Flow *blocked               # flows that wait for a link or a MAC address
+    Flow *blocked_first         # flows that wait for a link or a MAC address; see flows.pyx
+    Flow *blocked_last
+    Flow *blocked_unserved      # the last of those at its front that the present round has given nothing
     bint unblock                # something has changed for them
     Reassembly *reassembly
-    ErrorLimit errors
     TcpEnv tcp
     PuntQueue punts
     Hop hop
@@ -95,3 +96,9 @@ cdef inline bint world_owns(const World *w, const Addr *address) noexcept nogil:
         if w.addresses[i].q[1] == address.q[1] and w.addresses[i].q[0] == address.q[0]:
             return True
     return False
+
+cdef inline const Addr *world_next_hop(const World *w, const Addr *to) noexcept nogil:
+    """Whose MAC address a packet to `to` needs: the router's, where there is one and `to` is not on the net."""
+    if (w.router.q[0] or w.router.q[1]) and not addr_in_net(to, &w.net, w.prefix):
+        return &w.router
+    return to

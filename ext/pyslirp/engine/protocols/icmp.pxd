@@ -8,19 +8,20 @@ cdef enum:
     ICMP_UNREACHABLE = 3
     ICMP_ECHO = 8
     ICMP_TIME_EXCEEDED = 11
+    ICMP_PARAMETER_PROBLEM = 12
     UNREACHABLE_NET = 0
     UNREACHABLE_HOST = 1
     UNREACHABLE_PROTOCOL = 2
     UNREACHABLE_PORT = 3
     UNREACHABLE_TOO_BIG = 4
     UNREACHABLE_PROHIBITED = 13     # communication administratively prohibited (RFC 1812 5.2.7.1)
-    ICMP_ERROR_RATE = 200           # error messages a second to all guests, and at once (RFC 1812 4.3.2.8)
+    ICMP_ERROR_RATE = 200           # error messages a second to the guests of one link, and at once (RFC 1812 4.3.2.8)
     ICMP_QUOTE_MAX = 576            # a whole error message is no longer than this (RFC 1812 4.3.2.3)
 
-# A token bucket for error messages.
+# How many error messages have been sent in the second that began at `since`; all zero to begin with.
 cdef struct ErrorLimit:
     ns_t since
-    u32 tokens
+    u32 sent
 
 cdef bint icmp_error_allowed(ErrorLimit *limit, ns_t now) noexcept nogil
 cdef u8 icmp_code_of_errno(i32 error) noexcept nogil                     # code of ICMP_UNREACHABLE

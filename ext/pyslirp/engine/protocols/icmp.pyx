@@ -1,24 +1,26 @@
 """The one place where an errno becomes an ICMP code, and where error messages are limited."""
 
-from libc.errno cimport EACCES, EHOSTDOWN, EHOSTUNREACH, EMSGSIZE, ENETDOWN, ENETUNREACH, EPERM, ENOPROTOOPT, ECONNREFUSED
+cimport cython
+from libc.errno cimport EACCES, EHOSTDOWN, EHOSTUNREACH, EMSGSIZE, EPERM, ENOPROTOOPT, ECONNREFUSED
+from libc.string cimport memcpy
 
 from pyslirp.engine.base.endian cimport store16, store32
-from pyslirp.engine.base.ints cimport i32, ns_t, u8, u32
+from pyslirp.engine.base.ints cimport Addr, i32, ns_t, u8, u32
 from pyslirp.engine.codecs.build cimport IPV4_HEADER, build_ipv4
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP
-from pyslirp.engine.tables.flow cimport FlowKey
+from pyslirp.engine.tables.flow cimport FlowKey, flow_key_set
 
 cdef enum:
     SECOND = 1000000000
 
 
 cdef bint icmp_error_allowed(ErrorLimit *limit, ns_t now) noexcept nogil:
-    if now - limit.since >= SECOND or limit.since == 0:
+    if now - limit.since >= SECOND:
         limit.since = now
-        limit.tokens = ICMP_ERROR_RATE
-    if limit.tokens == 0:
+        limit.sent = 0
+    if limit.sent >= ICMP_ERROR_RATE:
         return False
-    limit.tokens -= 1
+    limit.sent += 1
     return True
 
 
@@ -47,3 +49,34 @@ cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 w
         store16(at + IPV4_HEADER + 2, key.far_port)
     store32(at + IPV4_HEADER + 4, word)
     return IPV4_HEADER + 8
+
+
+# -- for tests ---------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class _Limit:
+    """An ErrorLimit."""
+
+    cdef ErrorLimit limit
+
+    def allowed(self, ns_t now):
+        return icmp_error_allowed(&self.limit, now)
+
+
+def _code_of_errno(i32 error):
+    return icmp_code_of_errno(error)
+
+
+def _quote(tuple name not None, u8 ttl, u32 payload_bytes, u32 word):
+    """`name` as in tables/flow.pyx's _Table."""
+    cdef FlowKey key
+    cdef Addr guest
+    cdef Addr far
+    cdef u8[64] out
+    protocol, one, guest_port, other, far_port = name
+    if len(one) != 16 or len(other) != 16:
+        raise ValueError("an engine address has 16 bytes")
+    memcpy(guest.b, <const u8 *><bytes>one, 16)
+    memcpy(far.b, <const u8 *><bytes>other, 16)
+    flow_key_set(&key, protocol, &guest, guest_port, &far, far_port)
+    return out[:icmp_quote(out, &key, ttl, payload_bytes, word)]

@@ -4,10 +4,11 @@ A DNS exchange (RFC 4787 REQ-5 a) allows it) is over when as many answers as que
 at once, because a guest's resolver uses a fresh port for each.
 """
 
+cimport cython
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from pyslirp.engine.base.ints cimport i64, ns_t, u8, u32
+from pyslirp.engine.base.ints cimport i64, ns_t, u8, u16, u32
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow
 
 
@@ -55,3 +56,47 @@ cdef void datagram_drop_held(DatagramPeer *peer) noexcept nogil:
     while held != NULL:
         free(held)
         held = datagram_release(peer)
+
+
+# -- for tests ---------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class _Peer:
+    """A DatagramPeer and its flow."""
+
+    cdef Flow flow
+    cdef DatagramPeer peer
+
+    def __cinit__(self, u16 far_port=9):
+        memset(&self.flow, 0, sizeof(Flow))
+        memset(&self.peer, 0, sizeof(DatagramPeer))
+        self.flow.name[<int>GUEST_SIDE].key.far_port = far_port
+
+    def __dealloc__(self):
+        datagram_drop_held(&self.peer)
+
+    def deadline(self, ns_t last_from_guest, ns_t last_from_host, u32 to_host, u32 to_guest):
+        self.flow.last_from_guest = last_from_guest
+        self.flow.last_from_host = last_from_host
+        self.peer.to_host = to_host
+        self.peer.to_guest = to_guest
+        return datagram_deadline(&self.flow, &self.peer)
+
+    def hold(self, bytes data not None, u8 ttl, u8 tos):
+        return datagram_hold(&self.peer, <const u8 *>data, len(data), ttl, tos)
+
+    def release(self):
+        """(data, ttl, tos) of the oldest, or None."""
+        cdef HeldDatagram *held = datagram_release(&self.peer)
+        if held == NULL:
+            return None
+        made = held.data[:held.length], held.ttl, held.tos
+        free(held)
+        return made
+
+    def drop(self):
+        datagram_drop_held(&self.peer)
+
+    @property
+    def held_count(self):
+        return self.peer.held_count

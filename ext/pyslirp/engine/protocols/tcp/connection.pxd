@@ -86,7 +86,7 @@ cdef struct Tcp:
     ns_t at_ack                 # delayed ACK
     ns_t at_life                # handshake limit, keepalive, 2MSL
     u32 tries                   # handshake retransmissions, or keepalive probes without an answer
-    ns_t challenged             # last challenge ACK
+    ns_t challenged             # last challenge ACK, or answer to an ACK outside the window; 0: none yet
     bint host_readable          # the socket may have data: read until EAGAIN
     bint host_writable          # the socket takes data
     bint host_hup               # the host's end of stream is known to be behind the data: a short read is not the last
@@ -117,6 +117,7 @@ cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error) noexcept n
 cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil
 cdef bint tcp_over(const Tcp *t) noexcept nogil                                              # nothing is left to do: the flow may be freed
 cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil                       # TIME_WAIT yields to this SYN (RFC 9293 MAY-2, RFC 6191)
+cdef void tcp_end(Tcp *t, TcpEvent event) noexcept nogil                                     # `event` closes it, and all is well: END_CLOSED
 # For the relay.
 cdef void tcp_enter(Tcp *t, TcpEvent event) noexcept nogil
 cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil   # one segment; False: link full

@@ -30,19 +30,20 @@ from pyslirp.engine.protocols.tcp.options cimport (
     MSS_DEFAULT, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
     RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_free, rcv_init, rcv_sack_blocks, rcv_segment)
-from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_sample
+from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample
 from pyslirp.engine.protocols.tcp.state cimport (
-    CLOSED, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN, EV_SYN_ACK, HELD,
+    CLOSED, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN, EV_SYN_ACK, HELD,
     SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    AckResult, snd_acknowledged, snd_find_losses, snd_flight, snd_free, snd_init, snd_lose_all, snd_lose_first, snd_sacked)
+    DUPLICATE_THRESHOLD, AckResult, snd_acknowledged, snd_data_end, snd_find_losses, snd_flight, snd_free, snd_init, snd_lose_all, snd_lose_first,
+    snd_sacked)
 from pyslirp.engine.stores.byte_queue cimport bq_peek
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef enum:
     MILLISECOND = 1000000
-    CHALLENGE_MS = 500          # at most one challenge ACK of a connection in this time (RFC 5961 section 7)
+    CHALLENGE_MS = 500          # at most one ACK in this time for what carries no data and should not have come (RFC 5961 section 7)
 
 
 cdef inline ns_t _seconds(i64 n) noexcept nogil:
@@ -189,7 +190,21 @@ cdef bint tcp_over(const Tcp *t) noexcept nogil:
 
 
 cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil:
-    return t.state == TIME_WAIT and seq_wide(t.rcv.nxt, syn.seq) > t.rcv.nxt
+    cdef TcpOptions o
+    cdef i32 newer
+    if t.state != TIME_WAIT:
+        return False
+    if t.timestamps and options_parse(&o, syn.options, syn.option_bytes) == OK and o.has_timestamps:
+        newer = <i32>(o.ts_value - t.ts_recent)
+        if newer:
+            return newer > 0                        # RFC 6191 section 2
+    return seq_wide(t.rcv.nxt, syn.seq) > t.rcv.nxt
+
+
+cdef void tcp_end(Tcp *t, TcpEvent event) noexcept nogil:
+    tcp_enter(t, event)
+    t.end = END_CLOSED
+    t.at_life = ns_never()
 
 
 cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil:
@@ -239,27 +254,50 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
     return True
 
 
-cdef void _challenge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
-    """RFC 5961: an ACK that a real peer corrects itself by and that tells a forger nothing."""
+cdef bint _limited(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
+    """Has such an answer been given just now?"""
     if t.challenged and now - t.challenged < <ns_t>CHALLENGE_MS * MILLISECOND:
         count(env.counters, TCP_CHALLENGE_LIMITED)
-        return
+        return True
     t.challenged = now
-    count(env.counters, TCP_CHALLENGE_ACK)
-    tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
+    return False
+
+
+cdef void _challenge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    """RFC 5961: an ACK that a real peer corrects itself by and that tells a forger nothing."""
+    if not _limited(env, t, now):
+        count(env.counters, TCP_CHALLENGE_ACK)
+        tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
+
+
+cdef void _answer(TcpEnv *env, Tcp *t, u32 length, ns_t now) noexcept nogil:
+    """An ACK for a segment that is not acceptable.  Without data or FIN it is limited: two ends that disagree would answer
+    one another's ACKs for ever (Linux: tcp_invalid_ratelimit)."""
+    if length or not _limited(env, t, now):
+        t.rcv.ack_now = True
 
 
 # -- a segment in -----------------------------------------------------------------------------------------------------
 
 cdef void _established(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    # What the timer did to the handshake says nothing about data; only when it fired more than once do they begin with a
+    # single segment (RFC 6928 section 2), and with a longer timeout (RFC 6298 5.7).
+    cc_init(&t.cc, RENO, t.snd.mss)
+    if t.tries > 1:
+        t.cc.cwnd = t.snd.mss
+    if t.tries:
+        rtt_lost_syn(&t.rtt)
+    t.snd.recovering = False
+    t.snd.timed_out = False
     t.tries = 0
     t.at_life = now + _seconds(KEEPALIVE_SECONDS)
     env.notify(env.ctx, flow, NOTICE_CONNECTED)
 
 
 cdef void _take_window(Tcp *t, const Packet *p, u64 seq, u64 ack) noexcept nogil:
-    """RFC 9293 3.10.7.4: an old segment does not change the window."""
-    if t.snd.wl1 < seq or (t.snd.wl1 == seq and t.snd.wl2 <= ack):
+    """RFC 9293 3.10.7.4: an old segment does not change the window.  One that moves SND.UNA is not old, whatever its number (it
+    is a repetition); one that acknowledges less than SND.UNA is, and its window begins elsewhere."""
+    if ack > t.snd.una or (ack == t.snd.una and (t.snd.wl1 < seq or (t.snd.wl1 == seq and t.snd.wl2 <= ack))):
         t.snd.wnd = <u64>p.window << (0 if p.tcp_flags & TCP_SYN else t.snd.scale)
         t.snd.wl1 = seq
         t.snd.wl2 = ack
@@ -276,6 +314,7 @@ cdef void _begin_recovery(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     t.snd.recovering = True
     t.snd.timed_out = False
     t.snd.recover = t.snd.nxt
+    t.snd.repeat_now = True
     cc_lost(&t.cc, t.snd.nxt - t.snd.una, now)
 
 
@@ -285,6 +324,7 @@ cdef void _duplicate_ack(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     if t.snd.duplicates == 3 and not t.snd.recovering:
         snd_lose_first(&t.snd)
         _begin_recovery(env, t, now)
+        t.cc.cwnd += 3 * t.snd.mss              # those that the duplicates tell of
     elif t.snd.duplicates > 3 and t.snd.recovering and not t.snd.timed_out:
         t.cc.cwnd += t.snd.mss                  # a segment has left the network
 
@@ -294,42 +334,60 @@ cdef void _take_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noexce
     cdef u64 new = 0
     for i in range(o.sack_count):
         new += snd_sacked(&t.snd, seq_wide(t.snd.una, o.sack_start[i]), seq_wide(t.snd.una, o.sack_end[i]))
-    if new and snd_find_losses(&t.snd) and not t.snd.recovering:
+    if not new:
+        return
+    t.snd.duplicates += 1
+    if snd_find_losses(&t.snd):
+        if not t.snd.recovering:
+            _begin_recovery(env, t, now)
+    elif t.snd.duplicates >= DUPLICATE_THRESHOLD and not t.snd.recovering:
+        snd_lose_first(&t.snd)                  # segments too small for the bytes to tell (RFC 6675 5 step 1)
         _begin_recovery(env, t, now)
 
 
-cdef void _new_ack(TcpEnv *env, Flow *flow, Tcp *t, u64 ack, ns_t now) noexcept nogil:
+cdef ns_t _echoed(const Tcp *t, const TcpOptions *o, ns_t again, ns_t now) noexcept nogil:
+    """The RTT of what was repeated, by the timestamp that came back (RFC 7323 section 4.1); 0 where it does not tell.
+
+    Only the echo of the last repetition, sent at `again`, is a sample: an older one may be that of an ACK that was lost, and
+    the time until the repetition fetched another says nothing about the path.
+    """
+    cdef i32 age = <i32>(_ts_clock(t, now) - o.ts_echo)
+    if again == 0 or not t.timestamps or age < 0 or <i32>(o.ts_echo - _ts_clock(t, again)) < 0:
+        return 0
+    return <ns_t>(age if age else 1) * MILLISECOND
+
+
+cdef void _new_ack(TcpEnv *env, Flow *flow, Tcp *t, u64 ack, const TcpOptions *o, ns_t now) noexcept nogil:
     """SND.UNA < ack <= SND.NXT."""
     cdef AckResult result
     cdef u64 flight = snd_flight(&t.snd)
     cdef bint limited = 2 * flight >= t.cc.cwnd if t.cc.cwnd < t.cc.ssthresh else flight + t.snd.mss >= t.cc.cwnd
     snd_acknowledged(&t.snd, ack, now, &result)
+    if result.sample == 0:
+        result.sample = _echoed(t, o, result.again, now)
     if result.sample:
         rtt_sample(&t.rtt, result.sample)
-    t.tries = 0
-    if t.snd.recovering:
-        if ack >= t.snd.recover:
-            t.snd.recovering = False
-            cc_recovered(&t.cc, now)
-        elif t.snd.timed_out:
-            cc_acked(&t.cc, result.acked, True, now)
-        elif not t.sack:                        # partial ACK: the next hole, and deflate (RFC 6582 3.2 step 5)
-            snd_lose_first(&t.snd)
-            t.cc.cwnd = t.cc.cwnd - result.acked + t.snd.mss if t.cc.cwnd > result.acked else t.snd.mss
-    else:
-        cc_acked(&t.cc, result.acked, limited, now)
+    if not t.snd.recovering or t.snd.timed_out:
+        cc_acked(&t.cc, result.acked, limited or t.snd.recovering, now)
+    elif ack >= t.snd.recover:
+        cc_recovered(&t.cc, now)
+    elif not t.sack:                            # partial ACK: the next hole, and deflate (RFC 6582 3.2 step 5)
+        snd_lose_first(&t.snd)
+        t.cc.cwnd = t.cc.cwnd - result.acked + t.snd.mss if t.cc.cwnd > result.acked else t.snd.mss
+    if ack >= t.snd.recover:
+        t.snd.recovering = False
     t.at_retransmit = ns_never()                # set anew in tcp_run while something is in flight (RFC 6298 5.3)
     if result.fin_acked:
         _fin_acknowledged(t, now)
 
 
 cdef void _fin_acknowledged(Tcp *t, ns_t now) noexcept nogil:
+    if tcp_next(<TcpState>t.state, EV_ACK_OF_FIN) == CLOSED:
+        tcp_end(t, EV_ACK_OF_FIN)
+        return
     tcp_enter(t, EV_ACK_OF_FIN)
     if t.state == TIME_WAIT:
         t.at_life = now + _seconds(TIME_WAIT_SECONDS)
-    elif t.state == CLOSED:
-        t.end = END_CLOSED
-        t.at_life = ns_never()
 
 
 cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, ns_t now) noexcept nogil:
@@ -341,7 +399,7 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
             _reset_segment(env, flow, p.ack, 0, False)
             return False
         tcp_enter(t, EV_ACK_OF_SYN)
-        _new_ack(env, flow, t, ack, now)
+        _new_ack(env, flow, t, ack, o, now)
         _take_window(t, p, seq, ack)
         _established(env, flow, t, now)
         return True
@@ -351,9 +409,10 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
         return False
     _take_window(t, p, seq, ack)
     if ack > t.snd.una:
-        _new_ack(env, flow, t, ack, now)
-        if t.sack and (o.sack_count or t.snd.sacked_bytes):
+        _new_ack(env, flow, t, ack, o, now)
+        if t.sack and o.sack_count:
             _take_sacks(env, t, o, now)
+            t.snd.duplicates = 0                # it has moved SND.UNA: no duplicate (RFC 6675 section 5)
     elif ack == t.snd.una and t.snd.nxt > t.snd.una:
         if t.sack:
             if o.sack_count:
@@ -393,21 +452,19 @@ cdef void _input_syn_sent(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t
         snd_lose_all(&t.snd)                    # the SYN goes out again, now as SYN,ACK
 
 
-cdef bint _take_timestamp(TcpEnv *env, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, ns_t now) noexcept nogil:
-    """PAWS (RFC 7323 section 5.3); False: an old duplicate."""
-    if not o.has_timestamps:
-        return bool(p.tcp_flags & TCP_RST)      # section 3.2: SHOULD be dropped on a connection with timestamps
-    if <i32>(o.ts_value - t.ts_recent) < 0 and not p.tcp_flags & TCP_RST and now - t.ts_recent_at < _seconds(24 * 86400):
-        return False
-    if seq <= t.last_ack_sent and not p.tcp_flags & TCP_RST:
-        t.ts_recent = o.ts_value
-        t.ts_recent_at = now
-    return True
+cdef bint _is_old(const Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil:
+    """PAWS (RFC 7323 section 5.3, R1): an old duplicate, unless the connection was idle for so long that timestamps wrap."""
+    return <i32>(o.ts_value - t.ts_recent) < 0 and now - t.ts_recent_at < _seconds(24 * 86400)
 
 
 cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexcept nogil:
     """RFC 5961 section 3.2: only the exact number resets."""
-    if seq == t.rcv.nxt:
+    if seq == t.rcv.nxt and t.state >= CLOSING and t.snd.una >= snd_data_end(&t.snd):
+        # Both sides have said all, and all but our FIN was acknowledged: nothing is lost by it (RFC 9293 3.10.7.4 tells
+        # nobody either), so the host keeps what is still on its way to it.
+        count(env.counters, TCP_RST_RECEIVED)
+        tcp_end(t, EV_ABORT)
+    elif seq == t.rcv.nxt:
         count(env.counters, TCP_RST_RECEIVED)
         tcp_abort(env, flow, t, END_REFUSED if t.state == SYN_RCVD and flow.inbound else END_RESET_BY_GUEST, False)
     else:
@@ -415,14 +472,53 @@ cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexce
         _challenge(env, flow, t, now)
 
 
+cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, u32 length, ns_t now) noexcept nogil:
+    """Outside the window: an ACK answers it, and the ACK field still counts where the window is closed or the segment is old
+    (RFC 9293 3.10.7.4)."""
+    count(env.counters, TCP_OUT_OF_WINDOW)
+    if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
+        t.rcv.ack_now = True
+        if p.tcp_flags & TCP_ACK:               # the second half of a simultaneous open
+            _take_ack(env, flow, t, p, o, seq, now)
+        else:
+            snd_lose_all(&t.snd)                # our SYN,ACK was lost
+        return
+    if p.tcp_flags & TCP_SYN:
+        _challenge(env, flow, t, now)           # RFC 5961 section 4.2
+        return
+    _answer(env, t, length, now)
+    if t.state == TIME_WAIT and p.tcp_flags & TCP_FIN:
+        t.at_life = now + _seconds(TIME_WAIT_SECONDS)       # our last ACK was lost: 2MSL anew
+    if p.tcp_flags & TCP_ACK and seq <= t.rcv.nxt:
+        _take_ack(env, flow, t, p, o, seq, now)
+
+
+cdef void _take_text(TcpEnv *env, Tcp *t, const Packet *p, u64 seq, ns_t now) noexcept nogil:
+    """RFC 9293 3.10.7.4 seventh and eighth: payload and FIN."""
+    cdef bint gap = t.rcv.islands.count != 0
+    cdef Status status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
+    if status != OK:
+        count(env.counters, status)
+        t.rcv.ack_now = True                    # RFC 5681 4.2: at once, so that the sender learns of the gap
+        if status == TCP_OUT_OF_ORDER and not t.sack:
+            t.rcv.duplicate_acks += 1
+        return
+    if gap:
+        t.rcv.ack_now = True                    # it has filled a gap, or part of it
+    if t.rcv.fin and p.tcp_flags & TCP_FIN:
+        t.rcv.ack_now = True
+        tcp_enter(t, EV_FIN)
+        if t.state == TIME_WAIT:
+            t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+
+
 cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) noexcept nogil:
     cdef TcpOptions o
     cdef u64 seq
     cdef u32 length = p.payload_bytes + (1 if p.tcp_flags & TCP_SYN else 0) + (1 if p.tcp_flags & TCP_FIN else 0)
-    cdef bint in_window
-    cdef Status status
+    cdef bint reset = p.tcp_flags & TCP_RST != 0
     if t.state == HELD:
-        if p.tcp_flags & TCP_RST and seq_wide(t.rcv.nxt, p.seq) == t.rcv.nxt:
+        if reset and seq_wide(t.rcv.nxt, p.seq) == t.rcv.nxt:
             tcp_abort(env, flow, t, END_RESET_BY_GUEST, False)
         return                                  # a repeated SYN waits like the first
     if t.state == SYN_SENT:
@@ -434,49 +530,31 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
         count(env.counters, TCP_BAD_OPTIONS)
         return
     seq = seq_wide(t.rcv.nxt, p.seq)
-    if t.timestamps and not _take_timestamp(env, t, p, &o, seq, now):
-        count(env.counters, TCP_OLD_TIMESTAMP)
-        t.rcv.ack_now = True
-        return
-    in_window = rcv_acceptable(&t.rcv, seq, length)
-    if not in_window and not p.tcp_flags & TCP_RST:
-        # An ACK answers it; the ACK field still counts where the window is closed or the segment is old (RFC 9293 3.10.7.4).
-        count(env.counters, TCP_OUT_OF_WINDOW)
-        t.rcv.ack_now = True
-        if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
-            if p.tcp_flags & TCP_ACK:           # the second half of a simultaneous open
-                _take_ack(env, flow, t, p, &o, seq, now)
-            else:
-                snd_lose_all(&t.snd)            # our SYN,ACK was lost
-        elif p.tcp_flags & TCP_ACK and not p.tcp_flags & TCP_SYN and seq <= t.rcv.nxt:
-            _take_ack(env, flow, t, p, &o, seq, now)
-        return
-    if p.tcp_flags & TCP_RST:
-        if in_window:
-            _take_reset(env, flow, t, seq, now)
-        else:
+    if t.timestamps and not reset:              # a reset is exempt (RFC 7323 section 5.2)
+        if not o.has_timestamps or _is_old(t, &o, now):
+            count(env.counters, TCP_OLD_TIMESTAMP)
+            if o.has_timestamps:                # without any: dropped in silence (section 3.2)
+                _answer(env, t, length, now)
+            return
+    if not rcv_acceptable(&t.rcv, seq, length):
+        if reset:
             count(env.counters, TCP_RST_INVALID)
+        else:
+            _not_acceptable(env, flow, t, p, &o, seq, length, now)
         return
+    if reset:
+        _take_reset(env, flow, t, seq, now)
+        return
+    # Only of what is acceptable (RFC 7323 section 5.3, R3 behind R2), or one forged segment would make all others look old.
+    if t.timestamps and seq <= t.last_ack_sent:
+        t.ts_recent = o.ts_value
+        t.ts_recent_at = now
     if p.tcp_flags & TCP_SYN:
         _challenge(env, flow, t, now)           # RFC 5961 section 4.2
         return
     if not p.tcp_flags & TCP_ACK or not _take_ack(env, flow, t, p, &o, seq, now):
         return
     if length and t.state != CLOSED and t.state != TIME_WAIT:
-        status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
-        if status != OK:
-            count(env.counters, status)
-            t.rcv.ack_now = True                # RFC 5681 4.2: at once, so that the sender learns of the gap
-            if status == TCP_OUT_OF_ORDER and not t.sack:
-                t.rcv.duplicate_acks += 1
-        elif t.rcv.islands.count:
-            t.rcv.ack_now = True                # it has filled a gap
-        if t.rcv.fin and p.tcp_flags & TCP_FIN and status == OK:
-            t.rcv.ack_now = True
-            tcp_enter(t, EV_FIN)
-            if t.state == TIME_WAIT:
-                t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+        _take_text(env, t, p, seq, now)
     elif length and t.state == TIME_WAIT:
-        t.at_life = now + _seconds(TIME_WAIT_SECONDS)
-    if t.state == TIME_WAIT and p.tcp_flags & TCP_FIN:
-        t.rcv.ack_now = True
+        _answer(env, t, length, now)            # data behind the FIN: nonsense

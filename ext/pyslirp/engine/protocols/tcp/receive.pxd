@@ -64,3 +64,4 @@ cdef u64 rcv_data_end(const TcpReceive *r) noexcept nogil                       
 cdef bint rcv_update_due(const TcpReceive *r) noexcept nogil                              # the window has opened enough to say so (RFC 9293 3.8.6.2.2)
 cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil                            # window field for a segment now; moves `adv`
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil
+cdef bint rcv_sound(const TcpReceive *r) noexcept nogil                                   # between batches: does all agree?  For tests

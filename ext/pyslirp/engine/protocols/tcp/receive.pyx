@@ -8,9 +8,11 @@ in the frames of this batch), then islands (copied ahead of their turn into the 
 queue + pending + whatever island has become contiguous.  Pending pieces never outlive a batch: rcv_settle turns them into
 bytes the host has taken and bytes in the queue.
 
-Window.  What is held may not exceed `limit`; the right edge is head + limit, rounded up to the scale so that it never
-moves left.  `limit` begins small and doubles while the host takes a whole window within a few round trips (dynamic
-right-sizing), so a slow reader never gets a large buffer.
+Window.  What is held may not exceed `limit` by more than a step of the scale.  The right edge is head + limit, rounded up
+to the scale so that it never moves left; only where rounding would exceed that bound (a stalled host and segments that are
+no multiple of the step) is it rounded down, and the edge that the guest reckons with moves left by less than a step, while
+`adv` remembers what was promised and is honoured (RFC 7323 section 2.4).  `limit` begins small and doubles while the host
+takes a whole window within a few round trips (dynamic right-sizing), so a slow reader never gets a large buffer.
 
 Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.
 
@@ -25,7 +27,7 @@ from pyslirp.engine.base.status cimport (
     OK, TCP_DUPLICATE, TCP_NO_MEMORY, TCP_OUT_OF_ORDER, TCP_PAST_FIN, TCP_REASSEMBLY_FULL, Status)
 from pyslirp.engine.stores.byte_queue cimport bq_extend, bq_free, bq_init, bq_pass, bq_store
 from pyslirp.engine.stores.chunks cimport ChunkPool
-from pyslirp.engine.stores.ranges cimport ranges_add, ranges_drop_below, ranges_find, ranges_free, ranges_init
+from pyslirp.engine.stores.ranges cimport RANGES_MAX, ranges_add, ranges_drop_below, ranges_find, ranges_free, ranges_init
 
 cdef enum:
     ARENA_FIRST = 256
@@ -108,17 +110,17 @@ cdef void _remember(TcpReceive *r, u64 seq) noexcept nogil:
 
 
 cdef Status _store_early(TcpReceive *r, u64 seq, const u8 *payload, u32 length) noexcept nogil:
-    cdef int new = ranges_add(&r.islands, seq, seq + length)
-    if new < 0:
-        return TCP_REASSEMBLY_FULL
-    _remember(r, seq)
-    if new == 0:
+    cdef int at = ranges_find(&r.islands, seq)
+    if at >= 0 and r.islands.items[at].end >= seq + length:
+        _remember(r, seq)
         return TCP_DUPLICATE
+    if r.islands.count == RANGES_MAX:
+        return TCP_REASSEMBLY_FULL
     if not bq_store(&r.queue, seq - r.irs - 1, payload, length):
-        # What was there before is still there, but which part is no longer known: forget the islands (reneging,
-        # RFC 2018 section 8, is allowed and the sender's timeout repairs it).
-        ranges_free(&r.islands)
         return TCP_NO_MEMORY
+    if ranges_add(&r.islands, seq, seq + length) < 0:
+        return TCP_NO_MEMORY
+    _remember(r, seq)
     return TCP_OUT_OF_ORDER
 
 
@@ -132,7 +134,6 @@ cdef void _join(TcpReceive *r) noexcept nogil:
 
 cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload, u32 length, bint fin) noexcept nogil:
     cdef u32 cut, node
-    cdef Status status
     if r.fin:
         return TCP_PAST_FIN if seq + length + (1 if fin else 0) > r.nxt else TCP_DUPLICATE
     if seq + length > r.adv:                    # beyond the window: keep what fits; the FIN is not there then
@@ -151,10 +152,10 @@ cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload
         # A FIN that is early is not remembered: the guest repeats it until it is acknowledged.
         return _store_early(r, seq, payload, length) if length else TCP_OUT_OF_ORDER
     if length and r.islands.count:
-        status = _store_early(r, seq, payload, length)
-        if status == TCP_REASSEMBLY_FULL or status == TCP_NO_MEMORY:
-            return status
-        fin = fin and ranges_find(&r.islands, seq + length) < 0
+        # Not by the islands: in-order bytes must find a place when there is no more for islands.
+        if not bq_store(&r.queue, seq - r.irs - 1, payload, length):
+            return TCP_NO_MEMORY
+        r.nxt += length
         _join(r)
         if r.nxt != seq + length:
             fin = False
@@ -178,6 +179,8 @@ cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload
     if fin:
         r.fin = r.nxt
         r.nxt += 1
+        if r.adv < r.nxt:                       # it was one beyond a window that its payload has filled
+            r.adv = r.nxt
     return OK
 
 
@@ -207,8 +210,8 @@ cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nog
             if kept:
                 skip = 0
             else:
-                # The bytes from here on never came.  Islands behind them are forgotten with them.
-                ranges_free(&r.islands)
+                # The bytes from here on never came, and islands that have joined them in this batch are forgotten with
+                # them (reneging, which RFC 2018 section 8 allows); those that have not joined stay.
                 r.fin = 0
                 r.nxt = r.irs + 1 + at + skip
                 break
@@ -253,14 +256,29 @@ cdef bint rcv_update_due(const TcpReceive *r) noexcept nogil:
 
 
 cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil:
-    cdef u64 edge = _edge(r), step = (<u64>1 << (0 if syn else r.scale)) - 1, field
-    field = (edge - r.nxt + step) >> (0 if syn else r.scale)
+    cdef u32 shift = 0 if syn else r.scale
+    cdef u64 edge = _edge(r), step = (<u64>1 << shift) - 1, most = r.irs + 1 + r.queue.head + r.limit + step
+    cdef u64 field = (edge - r.nxt + step) >> shift
+    if r.nxt + (field << shift) > most and field:
+        field -= 1
     if field > 65535:
         field = 65535
-    edge = r.nxt + (field << (0 if syn else r.scale))
+    edge = r.nxt + (field << shift)
     if edge > r.adv:
         r.adv = edge
     return <u16>field
+
+
+cdef bint rcv_sound(const TcpReceive *r) noexcept nogil:
+    cdef u64 step = <u64>1 << r.scale, before = r.nxt
+    cdef u32 i
+    for i in range(r.islands.count):
+        # Never touching: what touches has joined.
+        if r.islands.items[i].start <= before or r.islands.items[i].end <= r.islands.items[i].start:
+            return False
+        before = r.islands.items[i].end
+    return (before <= r.adv and r.first_pending == 0 and r.queue.tail == rcv_data_end(r) - r.irs - 1
+            and r.adv <= r.irs + 1 + r.queue.head + r.limit + step)
 
 
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil:

@@ -5,6 +5,7 @@ from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpEnv
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil                  # move bytes both ways, acknowledge, set deadlines
+cdef const char *tcp_unsound(const Flow *flow, const Tcp *t) noexcept nogil    # between runs: what does not agree, or NULL.  For tests
 cdef void tcp_expire(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil               # what is due at now; then run it
 # A handler's side.
 cdef i64 tcp_read(TcpEnv *env, Flow *flow, Tcp *t, u8 *into, u64 most, ns_t now) noexcept nogil

@@ -17,14 +17,16 @@ from pyslirp.engine.base.status cimport TCP_NO_MEMORY, TCP_PROBE, TCP_RETRANSMIT
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN
 from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_timed_out
 from pyslirp.engine.protocols.tcp.connection cimport (
-    DELAYED_ACK_MS, END_CLOSED, END_TIMED_OUT, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS, NOTICE_FINISHED,
-    NOTICE_READABLE, NOTICE_WRITABLE, STALL_SECONDS, Tcp, TcpEnv, tcp_abort, tcp_enter, tcp_host_failed, tcp_over, tcp_send)
-from pyslirp.engine.protocols.tcp.receive cimport rcv_pending, rcv_settle, rcv_took, rcv_update_due
+    DELAYED_ACK_MS, END_NO_MEMORY, END_TIMED_OUT, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS, NOTICE_FINISHED,
+    NOTICE_READABLE, NOTICE_WRITABLE, STALL_SECONDS, Tcp, TcpEnv, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed,
+    tcp_over, tcp_send)
+from pyslirp.engine.protocols.tcp.receive cimport rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pyslirp.engine.protocols.tcp.state cimport (
-    CLOSED, EV_2MSL, EV_CLOSE, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_send)
+    CLOSED, EV_2MSL, EV_CLOSE, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_has_new, snd_lose_all, snd_next, snd_sent)
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_has_new, snd_lose_all, snd_next, snd_ready, snd_sent,
+    snd_sound)
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
@@ -77,6 +79,10 @@ cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
                 rcv_took(&t.rcv, <u64>taken, now, t.rtt.srtt)
     if not rcv_settle(&t.rcv, &env.arena, <u64>taken):
         count(env.counters, TCP_NO_MEMORY)
+        if not tcp_may_receive(<TcpState>t.state):
+            # The guest's FIN was among what could not be kept, and its states have no way back.
+            tcp_abort(env, flow, t, END_NO_MEMORY, True)
+            return
         t.rcv.ack_now = True
     if flow.socket != NULL:
         _drain_queue(env, flow, t, now)
@@ -142,7 +148,7 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         next.syn = True
         next.fin = False
         flags = TCP_SYN | (TCP_ACK if t.state == SYN_RCVD else 0)
-        if tcp_send(env, flow, t, next.seq, 0, flags, now):
+        if snd_ready(&t.snd, &next) and tcp_send(env, flow, t, next.seq, 0, flags, now):
             snd_sent(&t.snd, &next, now)
         return
     if t.snd.count == 0 and t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
@@ -151,8 +157,11 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
     if t.rcv.islands.count or most < t.snd.mss:
         most = t.snd.mss - (36 if t.sack and t.rcv.islands.count else 0)
     while True:
-        snd_next(&t.snd, t.cc.cwnd, most if not t.snd.lost_bytes else t.snd.mss, force, &next)
+        snd_next(&t.snd, t.cc.cwnd, t.snd.mss if t.snd.lost_bytes and most > t.snd.mss else most, force, &next)
         if next.kind == SEGMENT_NONE:
+            return
+        if not snd_ready(&t.snd, &next):
+            count(env.counters, TCP_NO_MEMORY)
             return
         flags = TCP_ACK | (TCP_FIN if next.fin else 0) | (TCP_PSH if next.push and next.length else 0)
         if next.syn:
@@ -165,15 +174,14 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
             count(env.counters, TCP_RETRANSMIT)
         elif next.fin:
             tcp_enter(t, EV_CLOSE)
-        if not snd_sent(&t.snd, &next, now):
-            count(env.counters, TCP_NO_MEMORY)
-            return
+        snd_sent(&t.snd, &next, now)
 
 
 cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     """RFC 5681 4.2: every second full segment at once, less after a moment; the first ones of a sender in slow start at once."""
     cdef u32 again
-    if not t.rcv.ack_now and rcv_update_due(&t.rcv):
+    # A SYN's window is small because it is not scaled; the guest learns of the rest with the ACK of its first data.
+    if not t.rcv.ack_now and t.rcv.nxt > t.rcv.irs + 1 and rcv_update_due(&t.rcv):
         t.rcv.ack_now = True
     if t.rcv.unacked_bytes and not t.rcv.ack_now:
         if t.rcv.unacked_bytes >= 2 * t.rcv.segment_bytes or (t.rcv.quick and not t.rcv.interactive):
@@ -211,6 +219,8 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         return
     if t.state != SYN_SENT and t.state != SYN_RCVD:
         _to_host(env, flow, t, now)
+        if tcp_over(t):
+            return
         if flow.socket != NULL and not t.host_error and tcp_may_send(<TcpState>t.state):
             _from_host(env, flow, t, now)
     if t.host_error:
@@ -233,12 +243,17 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
 
 
 cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
-    if t.snd.stalled and now - t.snd.stalled > _seconds(STALL_SECONDS):
+    # A guest that answers with a closed window is alive (RFC 9293 3.8.6.1): repetitions are its probes.
+    if (t.snd.stalled and now - t.snd.stalled > _seconds(STALL_SECONDS)
+            and (t.snd.wnd or now - flow.last_from_guest > _seconds(STALL_SECONDS))):
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, True)
         return
     count(env.counters, TCP_RTO)
-    cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, not t.snd.timed_out or not t.snd.recovering, now)
+    if t.snd.una == t.snd.iss:
+        t.tries += 1                            # of the handshake: no data, nothing about a window
+    else:
+        cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, not t.snd.timed_out or not t.snd.recovering, now)
     snd_lose_all(&t.snd)
     t.snd.recovering = True
     t.snd.timed_out = True
@@ -266,9 +281,7 @@ cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept n
 cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     cdef ns_t quiet = now - flow.last_from_guest
     if t.state == TIME_WAIT:
-        tcp_enter(t, EV_2MSL)
-        t.end = END_CLOSED
-        t.at_life = ns_never()
+        tcp_end(t, EV_2MSL)
         return
     if t.state == SYN_SENT or t.state == SYN_RCVD:
         count(env.counters, TCP_TIMED_OUT)
@@ -303,6 +316,27 @@ cdef void tcp_expire(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         else:
             _retransmission_timeout(env, flow, t, now)
     tcp_run(env, flow, t, now)
+
+
+cdef const char *tcp_unsound(const Flow *flow, const Tcp *t) noexcept nogil:
+    cdef ns_t due = tcp_deadline(t)
+    cdef bint over = t.state == CLOSED or t.state == TIME_WAIT or t.state == HELD
+    if not snd_sound(&t.snd):
+        return "records of what was sent"
+    if not rcv_sound(&t.rcv):
+        return "what was received"
+    if over and t.at_retransmit != ns_never():
+        return "a timer of the dead"
+    if not over and not t.blocked and t.snd.nxt > t.snd.iss and t.at_retransmit == ns_never():
+        if t.snd.una < t.snd.nxt:
+            return "in flight without a timer"
+        if snd_has_new(&t.snd):
+            return "waiting for a window without a timer"
+    if t.rcv.unacked_bytes and not over and t.at_ack == ns_never() and not t.blocked:
+        return "an ACK is owed without a timer"
+    if due != ns_never() and (flow.timer.slot == 0 or flow.timer.when > due):
+        return "a deadline that nobody watches"
+    return NULL
 
 
 # -- a handler's side -------------------------------------------------------------------------------------------------

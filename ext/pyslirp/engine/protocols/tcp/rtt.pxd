@@ -7,9 +7,11 @@ cdef struct Rtt:
     ns_t rttvar
     ns_t minimum                # least sample of the connection; 0 before the first
     ns_t latest
+    ns_t first                  # the timeout before the first sample
     u32 backoff                 # doublings of the timeout since the last good sample
 
 cdef void rtt_init(Rtt *r) noexcept nogil
 cdef void rtt_sample(Rtt *r, ns_t sample) noexcept nogil         # of a segment that was sent once (Karn), or by timestamp
 cdef ns_t rtt_timeout(const Rtt *r) noexcept nogil               # RTO with its backoff
+cdef void rtt_lost_syn(Rtt *r) noexcept nogil                    # the handshake took more than one SYN (RFC 6298 5.7)
 cdef void rtt_back_off(Rtt *r) noexcept nogil                    # the timer has expired (RFC 6298 5.5)

@@ -1,7 +1,8 @@
 """The estimator of RFC 6298 in nanoseconds.
 
 Deviations.  The minimum RTO is 200 ms, not 1 s (section 2.4 says SHOULD; Linux and the issue of this project say 200 ms),
-the clock granularity G is 1 ms.  The timeout before any sample is 1 s (2.1) and the cap 60 s (2.5).
+the clock granularity G is 1 ms.  The timeout before any sample is 1 s (2.1), 3 s after a lost SYN (5.7), and the cap
+60 s (2.5).
 """
 
 from pyslirp.engine.base.ints cimport ns_t, u32
@@ -10,6 +11,7 @@ cdef enum:
     MILLISECOND = 1000000
     RTO_MIN_MS = 200
     RTO_FIRST_MS = 1000
+    RTO_LOST_SYN_MS = 3000
     RTO_MAX_MS = 60000
     BACKOFF_MAX = 9             # 200 ms << 9 is beyond the cap
 
@@ -19,6 +21,7 @@ cdef void rtt_init(Rtt *r) noexcept nogil:
     r.rttvar = 0
     r.minimum = 0
     r.latest = 0
+    r.first = <ns_t>RTO_FIRST_MS * MILLISECOND
     r.backoff = 0
 
 
@@ -42,13 +45,19 @@ cdef void rtt_sample(Rtt *r, ns_t sample) noexcept nogil:
 cdef ns_t rtt_timeout(const Rtt *r) noexcept nogil:
     cdef ns_t timeout, cap = <ns_t>RTO_MAX_MS * MILLISECOND
     if r.srtt == 0:
-        timeout = <ns_t>RTO_FIRST_MS * MILLISECOND
+        timeout = r.first
     else:
         timeout = r.srtt + (4 * r.rttvar if 4 * r.rttvar > MILLISECOND else MILLISECOND)
         if timeout < <ns_t>RTO_MIN_MS * MILLISECOND:
             timeout = <ns_t>RTO_MIN_MS * MILLISECOND
     timeout <<= r.backoff
     return timeout if timeout < cap else cap
+
+
+cdef void rtt_lost_syn(Rtt *r) noexcept nogil:
+    if r.srtt == 0:
+        r.first = <ns_t>RTO_LOST_SYN_MS * MILLISECOND
+        r.backoff = 0
 
 
 cdef void rtt_back_off(Rtt *r) noexcept nogil:
@@ -69,6 +78,9 @@ cdef class _Rtt:
 
     def back_off(self) -> None:
         rtt_back_off(&self.r)
+
+    def lost_syn(self) -> None:
+        rtt_lost_syn(&self.r)
 
     @property
     def timeout(self) -> int:

@@ -39,6 +39,7 @@ cdef struct AckResult:
     u64 acked                   # sequence numbers newly acknowledged in order
     u64 sacked                  # and selectively
     ns_t sample                 # RTT sample, or 0
+    ns_t again                  # when the latest repetition among what is acknowledged was sent; 0: nothing was repeated
     bint syn_acked
     bint fin_acked
 
@@ -66,6 +67,7 @@ cdef struct TcpSend:
     u32 duplicates              # duplicate ACKs in a row, of a guest without SACK
     bint recovering             # loss recovery until una reaches `recover`
     bint timed_out              # that recovery began with a timeout
+    bint repeat_now             # the first lost record goes out whatever the congestion window says
     u64 recover
     ns_t stalled                # since when una has not moved although something is owed; 0: nothing is
 
@@ -90,4 +92,6 @@ cdef void snd_lose_first(TcpSend *s) noexcept nogil                             
 cdef void snd_lose_all(TcpSend *s) noexcept nogil                                               # by timeout
 # What to send next with this congestion window; at most `most` payload bytes; force: past SWS avoidance (persist timer).
 cdef void snd_next(const TcpSend *s, u64 cwnd, u32 most, bint force, NextSegment *next) noexcept nogil
-cdef bint snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil                # it has left; False: out of memory
+cdef bint snd_ready(TcpSend *s, const NextSegment *next) noexcept nogil                         # there is room to account for it
+cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil                # it has left; only after snd_ready
+cdef bint snd_sound(const TcpSend *s) noexcept nogil                                            # does all agree?  For tests

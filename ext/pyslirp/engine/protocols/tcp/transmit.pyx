@@ -9,7 +9,9 @@ Sending a lost one puts it in flight again with AGAIN set.  `sacked_bytes` and `
 
 Loss is found three ways.  With SACK: a record is lost when DUPLICATE_THRESHOLD segments above it are sacked (RFC 6675
 IsLost by bytes).  Without: on the third duplicate ACK, and on each partial ACK of the recovery, the first one is lost
-(RFC 6582).  By timeout: all that is not sacked (RFC 5681 3.1, RFC 6675 5.1).
+(RFC 6582).  By timeout: all that is not sacked (RFC 5681 3.1, RFC 6675 5.1); the sacked, too, where the guest has taken that
+back.  The first retransmission of a recovery, and that of a partial ACK, waits for no window (`repeat_now`; RFC 5681 3.2
+step 3, RFC 6582 3.2 step 5, RFC 6675 5 step 4.3).
 
 What is sent next: a lost record first, then new data within the guest's window and the congestion window, whole segments
 unless it is the last of the data (Nagle is off: the host's writer has decided) or half of the largest window (sender's
@@ -25,7 +27,7 @@ from pyslirp.engine.stores.chunks cimport ChunkPool
 
 cdef enum:
     RECORDS_FIRST = 16
-    RECORDS_MAX = 65536
+    RECORDS_MAX = 65536         # of one connection: 1.5 MiB, for as many segments in flight that each left at a time of its own
 
 
 cdef void snd_init(TcpSend *s, ChunkPool *pool, u64 iss) noexcept nogil:
@@ -85,14 +87,18 @@ cdef inline void _uncount(TcpSend *s, const SentRecord *record) noexcept nogil:
 
 
 cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
-    """Pop what `ack` covers; the youngest of it that was sent once gives the RTT sample."""
+    """Pop what `ack` covers; the youngest of it gives the RTT sample, unless anything of it was sent twice (Karn): what lay
+    above a hole has waited for the hole."""
     cdef SentRecord *record
     cdef ns_t sent = 0
+    result.again = 0
     while s.count:
         record = _at(s, 0)
         if record.seq >= ack:
             break
-        if not record.flags & (RECORD_AGAIN | RECORD_SACKED):
+        if record.flags & RECORD_AGAIN:
+            result.again = max(result.again, record.sent)
+        elif not record.flags & RECORD_SACKED:
             sent = record.sent
         if record.end > ack:
             if record.flags & RECORD_SACKED:
@@ -106,7 +112,8 @@ cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexc
         s.count -= 1
         if s.lost_hint:
             s.lost_hint -= 1
-    result.sample = now - sent if sent else 0
+    # Two events of one batch have the same time; that is still a sample.
+    result.sample = 0 if sent == 0 or result.again else (now - sent if now > sent else 1)
 
 
 cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
@@ -223,13 +230,20 @@ cdef void snd_lose_first(TcpSend *s) noexcept nogil:
     if record.end - record.seq > s.mss and not _split(s, 0, record.seq + s.mss):
         return
     _lose(s, 0)
+    s.repeat_now = True
 
 
 cdef void snd_lose_all(TcpSend *s) noexcept nogil:
     cdef u32 index
+    # A guest that has forgotten what it sacked (RFC 2018 section 8) acknowledges up to just there, and no further.
+    cdef bint reneged = s.count and _at(s, 0).flags & RECORD_SACKED
     for index in range(s.count):
+        if reneged and _at(s, index).flags & RECORD_SACKED:
+            _uncount(s, _at(s, index))
+            _at(s, index).flags &= ~<u8>RECORD_SACKED
         _lose(s, index)
     s.lost_hint = 0
+    s.repeat_now = False
 
 
 cdef u32 _first_lost(const TcpSend *s) noexcept nogil:
@@ -264,7 +278,7 @@ cdef void snd_next(const TcpSend *s, u64 cwnd, u32 most, bint force, NextSegment
     next.fin = False
     next.push = False
     if s.lost_bytes:
-        if flight < cwnd:
+        if flight == 0 or flight + unit <= cwnd or s.repeat_now:
             _again(s, most, next)
         return
     if s.una == s.iss or not snd_has_new(s):    # nothing before the SYN is acknowledged
@@ -298,20 +312,26 @@ cdef void snd_next(const TcpSend *s, u64 cwnd, u32 most, bint force, NextSegment
     next.kind = SEGMENT_NEW
 
 
-cdef bint snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil:
+cdef bint snd_ready(TcpSend *s, const NextSegment *next) noexcept nogil:
+    # New segments leave half of the records to those that are cut in two, or what is lost could not be repeated.
+    return (next.kind == SEGMENT_AGAIN or s.count < RECORDS_MAX // 2) and _make_room(s)
+
+
+cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil:
     cdef u64 end = next.seq + next.length + (1 if next.syn else 0) + (1 if next.fin else 0)
     cdef SentRecord *record
     cdef u32 index
     if next.kind == SEGMENT_AGAIN:
         index = _first_lost(s)
-        if _at(s, index).end > end and not _split(s, index, end):
-            return False
+        if _at(s, index).end > end:
+            _split(s, index, end)
         record = _at(s, index)
         s.lost_bytes -= record.end - record.seq
         record.flags = (record.flags & ~<u8>RECORD_LOST) | RECORD_AGAIN
         record.sent = now
         s.lost_hint = index + 1 if s.lost_bytes else 0
-        return True
+        s.repeat_now = False
+        return
     if s.stalled == 0:
         s.stalled = now
     if s.count:
@@ -319,9 +339,7 @@ cdef bint snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil
         if record.sent == now and record.flags == 0 and record.seq != s.iss and end - record.seq <= RECORD_BYTES_MAX:
             record.end = end
             s.nxt = end
-            return True
-    if not _make_room(s):
-        return False
+            return
     record = _at(s, s.count)
     s.count += 1
     record.seq = next.seq
@@ -329,4 +347,23 @@ cdef bint snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil
     record.sent = now
     record.flags = 0
     s.nxt = end
-    return True
+
+
+cdef bint snd_sound(const TcpSend *s) noexcept nogil:
+    cdef u64 at = s.una, sacked = 0, lost = 0
+    cdef const SentRecord *record
+    cdef u32 i
+    for i in range(s.count):
+        record = _at(s, i)
+        if record.seq != at or record.end <= at:
+            return False
+        at = record.end
+        if record.flags & RECORD_SACKED:
+            sacked += record.end - record.seq
+        if record.flags & RECORD_LOST:
+            lost += record.end - record.seq
+            if record.flags & RECORD_SACKED or i < s.lost_hint:
+                return False
+    if at != s.nxt or sacked != s.sacked_bytes or lost != s.lost_bytes:
+        return False
+    return s.nxt <= snd_data_end(s) + 1 and (s.una <= s.iss or s.queue.head == min(s.una - s.iss - 1, s.queue.tail))

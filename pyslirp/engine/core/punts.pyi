@@ -1,0 +1,26 @@
+from typing import Any, Self, final
+
+@final
+class _Queue:
+    def __new__(cls) -> Self: ...
+    def add(
+        self,
+        kind: int,
+        must: bool = False,
+        flow: int = 0,
+        a: int = 0,
+        b: int = 0,
+        c: int = 0,
+        link: int = 0,
+        tag: int = 0,
+    ) -> bool: ...
+    def add_with(self, kind: int, data: bytes, flow: int = 0) -> bool: ...
+    def take(self) -> list[tuple[Any, ...]]: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def room(self) -> int: ...
+    @property
+    def held_bytes(self) -> int: ...
+    @property
+    def refused(self) -> int: ...

@@ -1,0 +1,4 @@
+NAMES: tuple[str, ...]
+EVENTS: tuple[str, ...]
+
+def transitions() -> dict[tuple[str, str], str]: ...
