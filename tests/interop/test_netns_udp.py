@@ -171,14 +171,14 @@ def test_a_fragment_that_never_comes(net: Network) -> None:
 
 
 def test_a_burst_keeps_its_order(net: Network) -> None:
-    """Two hundred datagrams back to back: those that arrive are whole and in order, and most do."""
+    """A hundred datagrams back to back: those that arrive are whole and in order, and most do."""
     guest, server = net.guest.net.udp(), net.topology.host.udp("127.0.0.1")
-    for number in range(200):
+    for number in range(100):  # fewer than the default rmem_max holds: nobody reads meanwhile
         guest.sendto(struct.pack("!I", number) + noise(1000, seed=number), (GATEWAY, server.getsockname()[1]))
     server.settimeout(1.0)
     numbers: list[int] = []
     deadline = Deadline(5.0)
-    while len(numbers) < 200 and not deadline.passed():
+    while len(numbers) < 100 and not deadline.passed():
         try:
             data = server.recv(65536)
         except TimeoutError:
@@ -187,7 +187,7 @@ def test_a_burst_keeps_its_order(net: Network) -> None:
         assert data[4:] == noise(1000, seed=number)
         numbers.append(number)
     assert numbers == sorted(numbers)
-    assert len(numbers) > 150
+    assert len(numbers) > 75
 
 
 def test_many_guest_ports(net: Network) -> None:

@@ -5,7 +5,7 @@ One user namespace (the *lab*) owns every network namespace of a run, so that th
     guest --tap-- bridge ==stream== pyslirp   in `host`, which is  --veth-- router --veth-- far
 
 `host` plays the machine that pyslirp runs on: its loopback is pyslirp's loopback, so ports are fixed numbers that
-nothing else can hold. A test makes its sockets through `Namespace.new_socket`: made by an agent process inside,
+nothing else can hold.  A test makes its sockets through `Namespace.new_socket`: made by an agent process inside,
 handed out as a descriptor, and then used from the test itself, so that one test holds both ends of a conversation.
 
 The lab also has a mount namespace, in which /etc/resolv.conf is a file of the test's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -17,7 +18,7 @@ TUN = Path("/dev/net/tun")
 def tap_guest(host: Namespace) -> Namespace:
     """A namespace whose user namespace is a child of ``host``'s; nothing in it but lo, which is up."""
     try:
-        TUN.open("rb+").close()
+        os.close(os.open(TUN, os.O_RDWR))
     except OSError as error:
         unavailable(f"{TUN}: {error.strerror}: modprobe tun, or run as root")
     return Namespace("guest", host, [require("unshare", "util-linux"), "--user", "--map-root-user", "--net"])
