@@ -4,7 +4,7 @@ Addresses are 16 engine bytes (pyslirp.addresses.pack), MAC addresses 6 bytes (e
 nanoseconds on the caller's clock, flows the handles that punts carry.
 """
 
-from typing import Any, Final, Literal, Self, final
+from typing import Any, Final, Literal, Self, TypeAlias, final
 
 KIND_FLOW: Final = 1
 KIND_DATAGRAM: Final = 2
@@ -33,30 +33,30 @@ TCP_STATES: tuple[str, ...]
 
 # -- punts: what `Core.punts` returns, told apart by their first item ----------------------------------------------------
 
-_Key = tuple[int, bytes, int, bytes, int]  # protocol, guest, its port, far end as the guest sees it, its port
+_Key: TypeAlias = tuple[int, bytes, int, bytes, int]  # protocol, guest, its port, far end as the guest sees it, its port
 
 # A first packet waits for a verdict (serve, deny, or the engine's attach): flow, key, its TTL, switch port.
-_FlowPunt = tuple[Literal[1], int, _Key, int, int]
+_FlowPunt: TypeAlias = tuple[Literal[1], int, _Key, int, int]
 # A datagram that somebody has claimed: switch port, source MAC, key (guest: its source, far: its destination), payload.
 # Protocol 1, where forwarding is off: the answer to a ping, with the identifier and sequence number as ports.
-_DatagramPunt = tuple[Literal[2], int, bytes, _Key, bytes]
+_DatagramPunt: TypeAlias = tuple[Literal[2], int, bytes, _Key, bytes]
 # Of a served stream: CONNECTED (handshake done), READABLE, WRITABLE (there is room again after a write was cut short),
 # FINISHED (the guest will send no more, and all it sent has been read): flow, tag.
-_StreamPunt = tuple[Literal[3, 4, 5, 6], int, int]
+_StreamPunt: TypeAlias = tuple[Literal[3, 4, 5, 6], int, int]
 # A flow is gone: flow, tag, key, reason (an index of REASONS), bytes to the host, bytes to the guest, opened towards the guest.
-_ClosedPunt = tuple[Literal[7], int, int, _Key, int, int, int, bool]
+_ClosedPunt: TypeAlias = tuple[Literal[7], int, int, _Key, int, int, int, bool]
 # A datagram of a served flow: flow, tag, payload (of a ping: the whole ICMP message).
-_MessagePunt = tuple[Literal[8], int, int, bytes]
+_MessagePunt: TypeAlias = tuple[Literal[8], int, int, bytes]
 # A port has lost its link: port, why (0: end of file; -1: a frame of a bad length; else errno), that length.
-_LinkPunt = tuple[Literal[9], int, int, int]
+_LinkPunt: TypeAlias = tuple[Literal[9], int, int, int]
 # A watched descriptor is ready: token, epoll events.
-_WatchPunt = tuple[Literal[10], int, int]
+_WatchPunt: TypeAlias = tuple[Literal[10], int, int]
 # A forwarding listener has accepted: token of the rule, descriptor, address and port of the client.
-_InboundPunt = tuple[Literal[11], int, int, bytes, int]
+_InboundPunt: TypeAlias = tuple[Literal[11], int, int, bytes, int]
 # The host's connect of a flow has ended: flow, errno (0: it has succeeded).
-_ConnectPunt = tuple[Literal[12], int, int]
+_ConnectPunt: TypeAlias = tuple[Literal[12], int, int]
 
-_Punt = (
+_Punt: TypeAlias = (
     _FlowPunt
     | _DatagramPunt
     | _StreamPunt

@@ -21,7 +21,8 @@ from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
-    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
+    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, ICMP_UNSUPPORTED, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR, UDP_PORT_ZERO,
+    UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
 from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
 from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
@@ -206,6 +207,8 @@ cdef void _join(World *w, Flow *flow, Flow *mapping, const Addr *host, u16 port)
     """Give a conversation its mapping and its name on the host's side."""
     cdef DatagramPeer *peer = _peer(flow)
     cdef FlowKey name
+    if _key(flow).protocol == PROTO_ICMP:
+        port = 0                                        # by whatever number the verdict has called it
     peer.mapping = mapping
     peer.host = host[0]
     peer.host_port = port
@@ -335,11 +338,16 @@ cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 so
     cdef Flow *flow
     cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
     if echo and (length < ICMP_HEADER or data[0] != ICMP_ECHO_REPLY):
+        count(&w.counters, ICMP_UNSUPPORTED)
+        return
+    if not echo and source_port == 0:
+        count(&w.counters, UDP_PORT_ZERO)               # nothing could go back to it
         return
     flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, source, 0 if echo else source_port)
     flow = flow_find(&w.flows, HOST_SIDE, &name)
     if flow == NULL or _peer(flow).mapping != mapping:
         if echo:
+            count(&w.counters, ICMP_UNSUPPORTED)
             return
         flow = _from_stranger(w, mapping, source, source_port)
         if flow == NULL:

@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport Addr, i64, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
+from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.core cimport Core
 from pyslirp.engine.core.datagrams cimport (
     datagram_allow, datagram_error, datagram_from_host, listener_add, mapping_add, mapping_of)
@@ -19,7 +20,7 @@ from pyslirp.engine.core.run cimport HOST_HUP, HOST_READABLE, HOST_WRITABLE, wor
 from pyslirp.engine.core.streams cimport stream_attach, stream_connected, stream_host_failed, stream_open
 from pyslirp.engine.protocols.target cimport HostOps
 from pyslirp.engine.protocols.udp cimport Mapping
-from pyslirp.engine.tables.flow cimport FLOW_NEW, Flow
+from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
 
 
 cdef inline u64 _number(void *socket) noexcept nogil:
@@ -174,6 +175,19 @@ cdef class FakeHost:
         del self.sockets[socket]
         self.calls.append(("close", socket, bool(abort)))
 
+    cdef Flow *stream(self, u64 flow) except NULL:
+        """A TCP flow."""
+        cdef Flow *f = self.core.find(flow)
+        if f.name[<int>GUEST_SIDE].key.protocol != PROTO_TCP:
+            raise KeyError(flow)
+        return f
+
+    cdef Flow *mapping(self, u64 handle) except NULL:
+        cdef Flow *f = self.core.find(handle)
+        if not f.is_mapping:
+            raise KeyError(handle)
+        return f
+
     cdef u64 new_socket(self):
         self.last += 1
         self.sockets[self.last] = bytearray()
@@ -189,7 +203,7 @@ cdef class FakeHost:
 
     def attach(self, flow: int, now: int, tag: int = 0) -> int:
         """The verdict on a new TCP flow is a socket, which is now connecting; its number.  Raises KeyError for another flow."""
-        cdef Flow *f = self.core.find(flow)
+        cdef Flow *f = self.stream(flow)
         if f.life != FLOW_NEW:
             raise KeyError(flow)
         self.core.w.now = now
@@ -200,12 +214,12 @@ cdef class FakeHost:
     def connected(self, flow: int, now: int) -> None:
         """The socket of `flow` has connected."""
         self.core.w.now = now
-        stream_connected(self.core.w, self.core.find(flow))
+        stream_connected(self.core.w, self.stream(flow))
 
     def failed(self, flow: int, error: int, now: int) -> None:
         """Its connect has failed with this errno."""
         self.core.w.now = now
-        stream_host_failed(self.core.w, self.core.find(flow), error)
+        stream_host_failed(self.core.w, self.stream(flow), error)
 
     def open(self, guest: bytes, guest_port: int, far: bytes, far_port: int, now: int, tag: int = 0) -> tuple[int, int]:
         """A connection that a listening socket has accepted, towards a guest: (flow, socket); (0, 0): it was refused."""
@@ -228,12 +242,12 @@ cdef class FakeHost:
         self.sockets[socket].extend(data)
         if end:
             self.ended.add(socket)
-        world_host_ready(self.core.w, self.core.find(flow), HOST_READABLE | (HOST_HUP if end else 0))
+        world_host_ready(self.core.w, self.stream(flow), HOST_READABLE | (HOST_HUP if end else 0))
 
     def writable(self, flow: int, now: int) -> None:
         """A TCP flow's socket takes bytes again."""
         self.core.w.now = now
-        world_host_ready(self.core.w, self.core.find(flow), HOST_WRITABLE)
+        world_host_ready(self.core.w, self.stream(flow), HOST_WRITABLE)
 
     # -- datagrams ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +257,7 @@ cdef class FakeHost:
         cdef Flow *mapping = mapping_of(self.core.w, f)
         cdef Addr h
         _addr(host, &h)
-        if f.life != FLOW_NEW:
+        if f.life != FLOW_NEW or f.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP:
             raise KeyError(flow)
         self.core.w.now = now
         if mapping == NULL:
@@ -272,17 +286,14 @@ cdef class FakeHost:
 
     def peers(self, mapping: int) -> int:
         """How many conversations share a mapping."""
-        cdef Flow *flow = self.core.find(mapping)
-        if not flow.is_mapping:
-            raise KeyError(mapping)
-        return (<Mapping *>flow.body).peers
+        return (<Mapping *>self.mapping(mapping).body).peers
 
     def arrive(self, mapping: int, source: bytes, port: int, data: bytes, now: int) -> None:
         """A datagram (ICMP: the whole message) has come by a mapping's socket."""
         cdef Addr s
         _addr(source, &s)
         self.core.w.now = now
-        datagram_from_host(self.core.w, self.core.find(mapping), &s, port, data, <u32>len(data))
+        datagram_from_host(self.core.w, self.mapping(mapping), &s, port, data, <u32>len(data))
 
     def error(self, mapping: int, to: bytes, port: int, offender: bytes | None, kind: int, code: int, now: int, info: int = 0) -> None:
         """The error queue of a mapping's socket tells of an ICMP error about a datagram to `to`:`port`."""
@@ -292,4 +303,4 @@ cdef class FakeHost:
         if offender is not None:
             _addr(offender, &o)
         self.core.w.now = now
-        datagram_error(self.core.w, self.core.find(mapping), &t, port, &o if offender is not None else NULL, kind, code, info)
+        datagram_error(self.core.w, self.mapping(mapping), &t, port, &o if offender is not None else NULL, kind, code, info)

@@ -43,6 +43,7 @@ cdef struct Flow:
     FlowName name[2]            # by FlowSide
     TimerEntry timer            # the earliest deadline of this flow
     Flow *next_blocked          # list of flows that wait for room on a link, or for a MAC address
+    Flow *previous_blocked
     bint on_blocked
     Flow *next_dirty            # list of flows with work to do in this run
     bint dirty
@@ -51,6 +52,9 @@ cdef struct Flow:
     bint is_mapping             # not a conversation: the owner of a host socket that conversations share
     bint served                 # the target is a Python handler, not a host socket
     u8 ttl                      # of the guest's first packet
+    bint counted                # in its neighbour's `flows`
+    u16 link                    # the port that it is charged to
+    u32 link_serial             # which of that port's lives; 0: it is charged to none
     void *body                  # owned by the protocol: Tcp or DatagramPeer
     void *socket                # borrowed from the edge until host.close(); NULL without one
     ns_t opened

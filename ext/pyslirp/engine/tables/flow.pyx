@@ -1,10 +1,12 @@
 """Hash chains over FlowName; the buckets double when there is more than one flow to a bucket."""
 
+cimport cython
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from pyslirp.engine.base.ints cimport Addr, u8, u16, u32, u64
 from pyslirp.engine.stores.siphash cimport siphash
+from pyslirp.engine.stores.slab cimport Slab, slab_find, slab_free, slab_give, slab_init, slab_take
 
 cdef enum:
     FIRST_SIZE = 64
@@ -100,3 +102,88 @@ cdef void flow_unlink(FlowTable *t, Flow *flow, FlowSide side) noexcept nogil:
     name.chain = NULL
     name.linked = False
     t.count[<int>side] -= 1
+
+
+# -- for tests ---------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class _Table:
+    """A FlowTable and flows, known by their handle.  A name is (protocol, guest, its port, far end, its port)."""
+
+    cdef FlowTable table
+    cdef Slab slab
+
+    def __cinit__(self, u64 key0=0, u64 key1=0):
+        cdef u64[2] key = [key0, key1]
+        slab_init(&self.slab, sizeof(Flow), 100000)
+        if not flow_table_init(&self.table, key):
+            raise MemoryError
+
+    def __dealloc__(self):
+        flow_table_free(&self.table)
+        slab_free(&self.slab)
+
+    cdef Flow *living(self, u64 handle) except NULL:
+        cdef Flow *flow = <Flow *>slab_find(&self.slab, handle)
+        if flow == NULL:
+            raise KeyError(handle)
+        return flow
+
+    def new(self):
+        """The handle of a flow without a name."""
+        cdef Flow *flow = <Flow *>slab_take(&self.slab)
+        if flow == NULL:
+            raise MemoryError
+        return flow.slab.handle
+
+    def give(self, u64 handle):
+        slab_give(&self.slab, self.living(handle))
+
+    def link(self, u64 handle, int side, tuple name):
+        cdef FlowKey key = _key(name)
+        return flow_link(&self.table, self.living(handle), <FlowSide>(side & 1), &key)
+
+    def unlink(self, u64 handle, int side):
+        flow_unlink(&self.table, self.living(handle), <FlowSide>(side & 1))
+
+    def find(self, int side, tuple name):
+        """The handle of the flow of that name, or 0."""
+        cdef FlowKey key = _key(name)
+        cdef Flow *flow = flow_find(&self.table, <FlowSide>(side & 1), &key)
+        return flow.slab.handle if flow != NULL else 0
+
+    def of_timer(self, u64 handle):
+        """Is the flow around its timer found again?"""
+        cdef Flow *flow = self.living(handle)
+        return flow_of_timer(&flow.timer) == flow
+
+    def count(self, int side):
+        return self.table.count[side & 1]
+
+    def buckets(self, int side):
+        """How many flows there are in each bucket."""
+        cdef Flow *flow
+        cdef u32 i
+        lengths = []
+        for i in range(self.table.size[side & 1]):
+            flow = self.table.buckets[side & 1][i]
+            length = 0
+            while flow != NULL:
+                length += 1
+                flow = flow.name[side & 1].chain
+            lengths.append(length)
+        return lengths
+
+
+cdef FlowKey _key(tuple name) except *:
+    cdef FlowKey key
+    cdef Addr guest
+    cdef Addr far
+    protocol, one, guest_port, other, far_port = name
+    if len(one) != 16 or len(other) != 16:
+        raise ValueError("an engine address has 16 bytes")
+    memcpy(guest.b, <const u8 *><bytes>one, 16)
+    memcpy(far.b, <const u8 *><bytes>other, 16)
+    key.unused[0] = 0xee                        # flow_key_set has to write every byte
+    flow_key_set(&key, protocol, &guest, guest_port, &far, far_port)
+    return key

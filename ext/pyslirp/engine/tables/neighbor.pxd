@@ -1,8 +1,9 @@
 """Which MAC has an IP address, and what we know of the guest behind it.
 
-States.  INCOMPLETE: asked, not answered; up to NEIGHBOR_PROBES requests a NEIGHBOR_RETRY_NS apart, then the entry is
-removed and what waited is told.  REACHABLE: learned from ARP, from DHCP, or from the first IP packet of an unknown
-address inside the network.  An ARP message replaces the MAC, an IP packet never does (RFC 826; a guest that is moved
+States.  INCOMPLETE: asked, not answered; up to NEIGHBOR_PROBES requests a NEIGHBOR_RETRY_NS apart, then what waited is told
+and the entry is removed, or, if flows still bear its name, left alone until it is wanted again (`probes` is 0).
+REACHABLE: learned from ARP, from DHCP, or from the first IP packet of an unknown address inside the network; INCOMPLETE
+again when it is wanted and its link has gone.  An ARP message replaces the MAC, an IP packet never does (RFC 826; a guest that is moved
 announces itself).  The port is not kept here: the switch knows by MAC, so a guest that comes back on another port is found.
 """
 
@@ -10,7 +11,8 @@ from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u32, u64
 from pyslirp.engine.stores.slab cimport Slab, SlabHead
 
 cdef enum:
-    NEIGHBORS_MAX = 4096                # entries; a new one replaces the longest unused reachable one
+    NEIGHBORS_MAX = 4096                # entries; a new one replaces one without flows, long unused
+    NEIGHBORS_LOOK = 64                 # places looked at for it: a guest that makes addresses up costs no more than that
     NEIGHBOR_PROBES = 3
 
 cdef enum NeighborState:
@@ -33,9 +35,9 @@ cdef struct Neighbor:
     Neighbor *chain
     u8 mac[6]
     u8 state
-    u8 probes                           # requests sent while INCOMPLETE
+    u8 probes                           # requests sent while INCOMPLETE; 0: nobody is asking
     u32 mtu                             # largest IP packet the guest has proved to take (at least 576)
-    u32 flows                           # of this guest; bounded so that one guest exhausts only its own
+    u32 flows                           # of this guest; while there are any the entry stays
     ns_t used                           # last looked up
     ns_t asked                          # last request sent
     WaitingPacket *waiting              # owned; NULL: none
@@ -44,15 +46,19 @@ cdef struct NeighborTable:
     Slab slab
     Neighbor **buckets                  # owned, fixed size
     u32 incomplete                      # how many entries wait for an answer
+    u32 hand                            # where to look next for one to replace
     u64 hash_key[2]
 
 cdef bint neighbor_table_init(NeighborTable *t, const u64 *hash_key) noexcept nogil
 cdef void neighbor_table_free(NeighborTable *t) noexcept nogil
 cdef Neighbor *neighbor_find(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil
-cdef Neighbor *neighbor_add(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil    # INCOMPLETE; NULL when full of unresolved ones
+cdef Neighbor *neighbor_add(NeighborTable *t, const Addr *address, ns_t now) noexcept nogil    # INCOMPLETE; NULL: none found that can go
 cdef bint neighbor_keep(Neighbor *n, const Addr *source, const Addr *destination, u8 protocol, u8 ttl, const u8 *head, u32 head_bytes,
                         const u8 *body, u32 body_bytes) noexcept nogil                          # False: out of memory
 cdef WaitingPacket *neighbor_take_waiting(Neighbor *n) noexcept nogil                           # now the caller's to free; or NULL
 cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil
+cdef void neighbor_learn(NeighborTable *t, Neighbor *n, const u8 *mac) noexcept nogil          # -> REACHABLE
+cdef void neighbor_lost(NeighborTable *t, Neighbor *n) noexcept nogil                          # -> INCOMPLETE, to be asked anew
+cdef void neighbor_give_up(NeighborTable *t, Neighbor *n) noexcept nogil                       # nobody has answered
 cdef inline ns_t neighbor_retry_ns() noexcept nogil:
     return 1000000000

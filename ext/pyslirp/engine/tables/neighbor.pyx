@@ -1,5 +1,6 @@
 """A hash of fixed size: the table is bounded, so are its chains."""
 
+cimport cython
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -17,6 +18,7 @@ cdef bint neighbor_table_init(NeighborTable *t, const u64 *hash_key) noexcept no
     t.hash_key[0] = hash_key[0]
     t.hash_key[1] = hash_key[1]
     t.incomplete = 0
+    t.hand = 0
     t.buckets = <Neighbor **>calloc(BUCKETS, sizeof(Neighbor *))
     return t.buckets != NULL
 
@@ -45,12 +47,16 @@ cdef Neighbor *neighbor_find(NeighborTable *t, const Addr *address, ns_t now) no
 
 
 cdef Neighbor *_longest_unused(NeighborTable *t) noexcept nogil:
+    """Of the next NEIGHBORS_LOOK; NULL: none of them can go."""
     cdef Neighbor *oldest = NULL
     cdef Neighbor *n
     cdef u32 i
-    for i in range(slab_span(&t.slab)):
-        n = <Neighbor *>slab_at(&t.slab, i)
-        if n != NULL and n.state == NEIGHBOR_REACHABLE and n.flows == 0 and (oldest == NULL or n.used < oldest.used):
+    for i in range(<u32>NEIGHBORS_LOOK):
+        n = <Neighbor *>slab_at(&t.slab, t.hand)
+        t.hand = (t.hand + 1) % NEIGHBORS_MAX
+        if n == NULL or n.flows or (n.state == NEIGHBOR_INCOMPLETE and n.probes):
+            continue
+        if oldest == NULL or n.used < oldest.used:
             oldest = n
     return oldest
 
@@ -111,3 +117,115 @@ cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil:
         t.incomplete -= 1
     free(n.waiting)
     slab_give(&t.slab, n)
+
+
+cdef void neighbor_learn(NeighborTable *t, Neighbor *n, const u8 *mac) noexcept nogil:
+    if n.state == NEIGHBOR_INCOMPLETE:
+        t.incomplete -= 1
+    n.state = NEIGHBOR_REACHABLE
+    n.probes = 0
+    memcpy(n.mac, mac, 6)
+
+
+cdef void neighbor_lost(NeighborTable *t, Neighbor *n) noexcept nogil:
+    if n.state == NEIGHBOR_REACHABLE:
+        t.incomplete += 1
+    n.state = NEIGHBOR_INCOMPLETE
+    n.probes = 0
+
+
+cdef void neighbor_give_up(NeighborTable *t, Neighbor *n) noexcept nogil:
+    free(n.waiting)
+    n.waiting = NULL
+    n.probes = 0
+    if n.flows == 0:
+        neighbor_remove(t, n)
+
+
+# -- for tests ---------------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class _Table:
+    """A NeighborTable; an entry is known by its address, which must be there where something is told to it."""
+
+    cdef NeighborTable table
+
+    def __cinit__(self, u64 key0=0, u64 key1=0):
+        cdef u64[2] key = [key0, key1]
+        if not neighbor_table_init(&self.table, key):
+            raise MemoryError
+
+    def __dealloc__(self):
+        neighbor_table_free(&self.table)
+
+    cdef Neighbor *at(self, bytes address, ns_t now) except NULL:
+        cdef Addr raw = _addr(address)
+        cdef Neighbor *n = neighbor_find(&self.table, &raw, now)
+        if n == NULL:
+            raise KeyError(address)
+        return n
+
+    def add(self, bytes address not None, ns_t now):
+        """False where there is no room."""
+        cdef Addr raw = _addr(address)
+        if neighbor_find(&self.table, &raw, now) != NULL:
+            raise ValueError("it is there already")
+        return neighbor_add(&self.table, &raw, now) != NULL
+
+    def find(self, bytes address not None, ns_t now):
+        """What is known of it, or None."""
+        cdef Addr raw = _addr(address)
+        cdef Neighbor *n = neighbor_find(&self.table, &raw, now)
+        if n == NULL:
+            return None
+        return {"reachable": n.state == NEIGHBOR_REACHABLE, "mac": n.mac[:6], "probes": n.probes, "flows": n.flows, "mtu": n.mtu,
+                "used": n.used, "asked": n.asked}
+
+    def change(self, bytes address not None, ns_t now, u8 probes, u32 flows):
+        cdef Neighbor *n = self.at(address, now)
+        n.probes = probes
+        n.flows = flows
+
+    def learn(self, bytes address not None, ns_t now, bytes mac not None):
+        if len(mac) != 6:
+            raise ValueError("a MAC address has six bytes")
+        neighbor_learn(&self.table, self.at(address, now), <const u8 *>mac)
+
+    def lose(self, bytes address not None, ns_t now):
+        neighbor_lost(&self.table, self.at(address, now))
+
+    def give_up(self, bytes address not None, ns_t now):
+        neighbor_give_up(&self.table, self.at(address, now))
+
+    def remove(self, bytes address not None, ns_t now):
+        neighbor_remove(&self.table, self.at(address, now))
+
+    def keep(self, bytes address not None, ns_t now, bytes head not None, bytes body not None):
+        """A packet waits, from `address` to itself, of protocol 17 with a TTL of 9."""
+        cdef Addr raw = _addr(address)
+        return neighbor_keep(self.at(address, now), &raw, &raw, 17, 9, <const u8 *>head, len(head), <const u8 *>body, len(body))
+
+    def take_waiting(self, bytes address not None, ns_t now):
+        """Protocol, TTL and bytes of what waited, or None."""
+        cdef WaitingPacket *packet = neighbor_take_waiting(self.at(address, now))
+        if packet == NULL:
+            return None
+        made = packet.protocol, packet.ttl, packet.data[:packet.length]
+        free(packet)
+        return made
+
+    @property
+    def count(self):
+        return self.table.slab.alive
+
+    @property
+    def incomplete(self):
+        return self.table.incomplete
+
+
+cdef Addr _addr(bytes raw) except *:
+    cdef Addr address
+    if len(raw) != 16:
+        raise ValueError("an engine address has 16 bytes")
+    memcpy(address.b, <const u8 *>raw, 16)
+    return address

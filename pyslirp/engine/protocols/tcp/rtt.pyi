@@ -1,5 +1,6 @@
-from typing import Self
+from typing import Self, final
 
+@final
 class _Rtt:
     def __new__(cls) -> Self: ...
     def sample(self, ns: int) -> None: ...

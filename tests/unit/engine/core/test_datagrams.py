@@ -44,7 +44,7 @@ def pinged(net: Net, guest: Guest, **fields: Any) -> tuple[int, int]:
     """A ping that Python has let through."""
     guest.echo(**fields)
     punt = net.punt()
-    return punt[1], net.host.allow(punt[1], punt[2][3], 0, net.now)
+    return punt[1], net.host.allow(punt[1], punt[2][3], 99, net.now)
 
 
 def sent(net: Net) -> list[tuple[str, int, bytes]]:
@@ -307,16 +307,6 @@ def test_closing_a_mapping_closes_its_conversations() -> None:
     assert net.host.sockets == {}
 
 
-def test_the_table_being_full_costs_no_socket() -> None:
-    net = Net()
-    guest = net.guest()
-    for port in range(1, 2 * 4096):
-        guest.udp(b"x", port=port)
-        net.core.serve(net.punts()[0][1], 1, net.now)
-    memory = net.core.memory()
-    assert memory["flows"] == 2 * 4096 - 1
-
-
 # -- forwarding rules --------------------------------------------------------------------------------------------------
 
 
@@ -420,6 +410,14 @@ def test_each_identifier_is_a_flow_and_a_socket() -> None:
     assert one != two
     assert pinged(net, guest, identifier=1, to=OTHER_FAR)[1] == one
     assert len(net.host.sockets) == 2
+
+
+def test_a_stranger_without_a_port_is_dropped() -> None:
+    net = Net()
+    _, mapping = allowed(net, net.guest())
+    net.counted()
+    net.host.arrive(mapping, ip(OTHER_FAR), 0, b"x", net.now)
+    assert (net.counted(), conversations(net)) == ({"udp.port_zero": 1}, 1)
 
 
 @pytest.mark.parametrize("message", [b"", b"\0\0\0\0\0\0\0", b"\x08\0\0\0\0\0\0\1", b"\3\1" + bytes(30)])

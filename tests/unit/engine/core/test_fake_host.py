@@ -25,8 +25,16 @@ def test_a_verdict_is_only_for_a_new_flow() -> None:
     mapping = net.host.allow(flow, ip(FAR), 9, net.now)
     with pytest.raises(KeyError):
         net.host.allow(flow, ip(FAR), 9, net.now)
-    with pytest.raises(KeyError):
-        net.host.peers(flow)
+    for call in (
+        lambda: net.host.peers(flow),
+        lambda: net.host.attach(flow, net.now),
+        lambda: net.host.connected(flow, net.now),
+        lambda: net.host.failed(flow, EIO, net.now),
+        lambda: net.host.feed(flow, 1, b"", net.now),
+        lambda: net.host.arrive(flow, ip(FAR), 1, b"", net.now),
+    ):
+        with pytest.raises(KeyError):
+            call()
     assert net.host.peers(mapping) == 1
     assert net.host.socket_of(flow) == 0
 

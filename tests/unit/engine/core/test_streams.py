@@ -351,6 +351,18 @@ def test_segments_in_fragments_arrive_whatever_else_is_in_the_batch() -> None:
         assert b"".join(data for _, number, data in sent if number == socket) == expected[client]
 
 
+def test_an_end_before_what_has_already_come_is_the_end() -> None:
+    """Found by fuzz/frame.py: a guest that sends ahead, and then a FIN in between."""
+    net = Net()
+    client = Client(net.guest())
+    flow = client.establish()
+    client.guest.tcp(ACK, b"ahead", source_port=40000, seq=client.seq + 1, ack=client.ack)
+    client.send(FIN | ACK)
+    assert net.core._unsound() == []
+    assert net.punt() == (core.KIND_FINISHED, flow, 7)
+    assert net.core.stream_read(flow, 100, net.now) == b""
+
+
 # -- towards the guest -------------------------------------------------------------------------------------------------
 
 

@@ -118,7 +118,7 @@ def test_a_full_socket_holds_back_and_goes_on(engine: Engine, guest: socket.sock
         engine.process()
         assert guest.recv(100)[:6] == GUEST_MAC  # others do not wait
         neighbour.setblocking(False)
-        numbers = []
+        numbers: list[int] = []
         while port_of(engine, 1)["tx_waiting_bytes"] or len(numbers) < 1501 - dropped:
             try:
                 frame = neighbour.recv(2000)

@@ -80,7 +80,8 @@ def test_the_latest_packet_waits() -> None:
     table.keep(address(1), 0, b"never sent", b"")
 
 
-def test_the_longest_unused_makes_room() -> None:
+def test_one_long_unused_makes_room() -> None:
+    """The longest of those that are looked at, 64 at a time round the table."""
     table = _Table()
     for number in range(NEIGHBORS_MAX):
         reachable(table, number, number)
@@ -90,6 +91,8 @@ def test_the_longest_unused_makes_room() -> None:
     assert table.find(address(2), 0) is None
     assert all(table.find(address(number), 0) for number in (0, 1, 3, NEIGHBORS_MAX))
     assert table.count == NEIGHBORS_MAX
+    assert table.add(address(NEIGHBORS_MAX + 1), NEIGHBORS_MAX + 2)
+    assert table.find(address(64), 0) is None
 
 
 def test_those_that_are_being_asked_for_do_not() -> None:

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pyslirp.engine.protocols.tcp.receive import _Receive
+from pyslirp.sim.apps import pattern
+from pyslirp.sim.clock import MILLISECOND_NS, SECOND_NS
+from tests.oracle.status import name_of
+
+WINDOW = 4000
+STREAM = pattern(1, 100_000)
+
+
+def piece(start: int, length: int) -> bytes:
+    """The guest's stream, by sequence number (its first byte is 1)."""
+    return STREAM[start - 1 : start - 1 + length]
+
+
+def take(half: _Receive, start: int, length: int, fin: bool = False) -> str:
+    return name_of(half.segment(start, piece(start, length), fin))
+
+
+# -- what is acceptable: RFC 9293 3.10.7.4, table 6 --------------------------------------------------------------------
+
+
+@given(st.integers(-10, 30), st.integers(0, 20), st.integers(0, 12))
+def test_table_6(seq: int, length: int, window: int) -> None:
+    half = _Receive(window=window)
+    nxt, edge = 1, 1 + window
+    if length == 0:
+        expected = nxt <= seq <= edge  # the edge itself: a sender that has filled the window sends its ACKs from there
+    elif window == 0:
+        expected = False
+    else:
+        expected = nxt <= seq < edge or nxt <= seq + length - 1 < edge or (seq < nxt and seq + length > edge)
+    assert half.acceptable(seq, length) == expected
+
+
+# -- payload ----------------------------------------------------------------------------------------------------------
+
+
+def test_in_order_bytes_are_handed_on_where_they_lie() -> None:
+    half = _Receive()
+    assert take(half, 1, 100) == "ok"
+    assert take(half, 101, 50) == "ok"
+    assert half.pending() == piece(1, 150)
+    assert half.settle(150)
+    assert half.used_bytes == 0, "nothing was copied"
+    assert half.nxt == 151
+
+
+def test_what_the_host_does_not_take_is_kept() -> None:
+    half = _Receive()
+    take(half, 1, 100)
+    take(half, 101, 100)
+    half.settle(130)
+    assert half.read(1000) == piece(131, 70)
+    assert half.used_bytes == 0
+
+
+def test_outcomes() -> None:
+    half = _Receive()
+    assert take(half, 101, 100) == "tcp.out_of_order"
+    assert take(half, 120, 50) == "tcp.duplicate"
+    assert take(half, 1, 100) == "ok"
+    assert half.nxt == 201
+    assert take(half, 1, 100) == "tcp.duplicate"
+    assert take(half, 201, 10, fin=True) == "ok"
+    assert half.nxt == 212
+    assert take(half, 212, 10) == "tcp.past_fin"
+    assert take(half, 201, 10, fin=True) == "tcp.duplicate"
+    half.settle()
+    assert half.read(1000) == piece(1, 210)
+
+
+def test_a_fin_with_bytes_missing_before_it_is_not_taken() -> None:
+    half = _Receive()
+    assert take(half, 11, 10, fin=True) == "tcp.out_of_order"
+    assert take(half, 1, 10) == "ok"
+    assert half.nxt == 21
+    assert take(half, 21, 0, fin=True) == "ok"
+    assert half.nxt == 22
+
+
+# -- window -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_window_is_what_may_still_come() -> None:
+    half = _Receive(window=WINDOW)
+    take(half, 1, 1000)
+    half.settle()
+    assert half.advertise() == WINDOW - 1000
+    assert half.edge == 1 + WINDOW
+    half.read(1000)
+    assert half.advertise() == WINDOW
+
+
+def test_an_update_is_worth_a_segment_or_half_of_the_buffer() -> None:
+    """RFC 9293 3.8.6.2.2: no silly windows."""
+    half = _Receive(window=WINDOW)
+    for start in range(1, 1 + WINDOW, 500):
+        take(half, start, 500)
+    half.settle()
+    assert half.advertise() == 0
+    half.read(499)
+    assert not half.update_due
+    half.read(1)
+    assert half.update_due
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=200), st.integers(0, 10))
+def test_a_scaled_window_neither_moves_back_nor_creeps(lengths: list[int], scale: int) -> None:
+    """With a host that takes nothing: the edge stays within a step of the buffer, however small the segments; and what
+    the guest is told never moves it left by a step or more (RFC 7323 2.4)."""
+    half = _Receive(window=WINDOW, scale=scale)
+    step, at, told = 1 << scale, 1, 1 + WINDOW
+    for length in lengths:
+        if not half.acceptable(at, length):
+            break
+        half.segment(at, piece(at, length))
+        half.settle()
+        at = half.nxt
+        edge = half.nxt + (half.advertise() << scale)
+        assert edge > told - step
+        assert half.edge >= edge
+        assert half.edge <= 1 + WINDOW + step
+        told = edge
+
+
+def test_the_window_of_a_syn_is_not_scaled() -> None:
+    half = _Receive(window=300_000, scale=8)
+    assert half.advertise(syn=True) == 65535
+    assert half.advertise() == 1172
+
+
+def test_a_fin_behind_a_full_window_does_not_open_one() -> None:
+    half = _Receive(window=WINDOW)
+    take(half, 1, WINDOW, fin=True)
+    half.settle()
+    assert half.advertise() == 0
+
+
+def test_the_buffer_grows_with_a_host_that_keeps_up() -> None:
+    half = _Receive(window=WINDOW)
+    half.set_limit_max(4 * WINDOW)
+    half.took(WINDOW // 2, SECOND_NS)
+    half.took(WINDOW // 2, 2 * SECOND_NS)
+    assert half.limit == WINDOW, "a window in a second is not keeping up"
+    half.took(WINDOW // 2, 2 * SECOND_NS + 10 * MILLISECOND_NS)
+    assert half.limit == 2 * WINDOW
+    for _ in range(20):
+        half.took(WINDOW, 3 * SECOND_NS)
+    assert half.limit == 4 * WINDOW
+
+
+# -- SACK -------------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_the_latest_first() -> None:
+    half = _Receive()
+    for start in (101, 301, 501, 701, 901):
+        take(half, start, 100)
+    assert half.sack_blocks() == [(901, 1001), (701, 801), (501, 601), (301, 401)]
+    take(half, 301, 150)
+    assert half.sack_blocks(2) == [(301, 451), (901, 1001)]
+    assert half.islands == 5
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_without_memory_it_is_as_if_nothing_had_come() -> None:
+    half = _Receive(memory=0)
+    assert take(half, 101, 100) == "tcp.no_memory"
+    assert half.islands == 0
+    assert take(half, 1, 100) == "ok"
+    assert not half.settle(30), "the host took thirty bytes, the rest cannot be kept"
+    assert half.nxt == 31
+    assert half.sound
+
+
+segments = st.tuples(st.integers(-200, 300), st.integers(0, 400), st.booleans())
+
+
+class Machine(RuleBasedStateMachine):
+    """Batches of segments against a model: which numbers have come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.half = _Receive(isn=0xFFFFFF00, window=WINDOW)
+        self.come: set[int] = set()
+        self.read = 1  # next number for the host
+        self.fin: int | None = None
+
+    @property
+    def nxt(self) -> int:
+        """As the model has it, without the FIN."""
+        at = self.read
+        while at in self.come:
+            at += 1
+        return at
+
+    @rule(batch=st.lists(segments, min_size=1, max_size=6), share=st.floats(0, 1))
+    def batch(self, batch: list[tuple[int, int, bool]], share: float) -> None:
+        """Segments of one batch; then the host takes a part of what lies in them, if nothing older waits for it."""
+        waited = self.nxt > self.read
+        for offset, length, fin in batch:
+            self.segment(max(1, self.nxt + offset), length, fin)
+        pending = self.half.pending()
+        taken = 0 if waited else int(len(pending) * share)
+        assert waited or pending == piece(self.read, len(pending))
+        assert self.half.settle(taken)
+        self.read += taken
+
+    def segment(self, start: int, length: int, fin: bool) -> None:
+        end, edge, in_order = start + length, self.half.edge, start <= self.nxt
+        if not self.half.acceptable(start, length + fin):
+            return
+        if self.fin is not None and (end > self.fin or (fin and end != self.fin)):
+            return  # an honest guest has nothing behind its FIN
+        if fin and end <= max(self.come, default=0):
+            return  # and its FIN is behind its data
+        outcome = take(self.half, start, length, fin)
+        assert outcome in {"ok", "tcp.out_of_order", "tcp.duplicate"}, outcome
+        self.come |= set(range(max(start, self.read), min(end, edge)))
+        if fin and in_order and self.nxt == end <= edge:
+            self.fin = end
+
+    @rule(most=st.integers(1, 1000))
+    def host_reads(self, most: int) -> None:
+        data = self.half.read(most)
+        assert data == piece(self.read, len(data))
+        assert len(data) == min(most, self.nxt - self.read)
+        self.read += len(data)
+
+    @precondition(lambda self: self.fin is None)
+    @rule()
+    def advertise(self) -> None:
+        self.half.advertise()
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.half.nxt == self.nxt + (self.fin is not None and self.nxt == self.fin)
+        assert self.half.sound
+        assert self.half.used_bytes > 0 or self.nxt == self.read
+        for start, end in self.half.sack_blocks():
+            assert self.nxt < start
+            assert self.come.issuperset(range(start, end))
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=200, stateful_step_count=20, deadline=None)

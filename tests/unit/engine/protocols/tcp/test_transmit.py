@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from pyslirp.engine.protocols.tcp.transmit import _Send
+
+MSS = 1000
+WIDE = 1 << 30  # a window that does not matter
+
+
+def sent(segments: int, *, window: int = WIDE) -> _Send:
+    """So many segments in flight, each sent at a time of its own (1, 2, ...)."""
+    half = _Send(MSS, window)
+    half.write(bytes(segments * MSS))
+    for number in range(segments):
+        assert half.send(WIDE, number + 1) == (1 + number * MSS, MSS, False, False)
+    return half
+
+
+def words(half: _Send) -> list[str]:
+    return [word for _, _, word in half.conditions()]
+
+
+# -- what goes next ---------------------------------------------------------------------------------------------------
+
+
+def test_whole_segments_within_the_windows() -> None:
+    half = _Send(MSS, 2500)
+    half.write(bytes(5000))
+    assert half.send(WIDE, 1) == (1, 1000, False, False)
+    assert half.send(WIDE, 1) == (1001, 1000, False, False)
+    assert half.send(WIDE, 1) is None, "500 bytes of window: less than a segment, less than half of the largest window"
+    assert half.send(WIDE, 1, force=True) == (2001, 500, False, False)
+
+
+def test_half_of_the_largest_window_will_do() -> None:
+    half = _Send(MSS, 800)
+    half.write(bytes(5000))
+    assert half.send(WIDE, 1) == (1, 800, False, False)  # RFC 9293 3.8.6.2.1 (3)
+
+
+def test_the_last_of_the_data_needs_no_whole_segment() -> None:
+    half = _Send(MSS)
+    half.write(bytes(1300))
+    half.finish()
+    assert half.send(WIDE, 1) == (1, 1000, False, False)
+    assert half.send(WIDE, 1) == (1001, 300, True, False)
+    assert half.send(WIDE, 1) is None
+
+
+def test_a_fin_that_the_window_has_no_number_for_waits() -> None:
+    half = _Send(MSS, 1000)
+    half.write(bytes(1000))
+    half.finish()
+    assert half.send(WIDE, 1) == (1, 1000, False, False)
+    assert half.send(WIDE, 1) is None
+    half.acknowledged(1001, 2)
+    assert half.send(WIDE, 2) == (1001, 0, True, False)
+    assert half.acknowledged(1002, 3) == (1, 1, True)
+
+
+@given(st.integers(1, 20_000), st.integers(0, 30_000), st.integers(1, 10))
+def test_the_congestion_window_bounds_the_flight(cwnd: int, amount: int, segments: int) -> None:
+    half = _Send(MSS)
+    half.write(bytes(amount))
+    while half.send(max(cwnd, MSS), 1, most=segments * MSS) is not None:
+        pass
+    assert half.flight <= max(cwnd, MSS)
+    assert half.sound
+
+
+# -- acknowledgments --------------------------------------------------------------------------------------------------
+
+
+def test_the_youngest_gives_the_sample() -> None:
+    half = sent(3)
+    assert half.acknowledged(2001, 50) == (2000, 48, False)
+    assert half.una == 2001
+    half.acknowledged(3001, 60)
+    assert half.used_bytes == 0, "nothing in flight, nothing held"
+
+
+def test_what_was_repeated_gives_none() -> None:
+    half = sent(3)
+    half.lose_first()
+    assert half.send(WIDE, 40) == (1, 1000, False, True)
+    assert half.acknowledged(3001, 50) == (3000, 0, False), "Karn; and what lay above the hole has waited for it"
+
+
+def test_an_ack_at_the_time_of_sending_is_a_sample() -> None:
+    half = _Send(MSS)
+    half.write(bytes(10))
+    half.send(WIDE, 7)
+    assert half.acknowledged(11, 7) == (10, 1, False)
+
+
+def test_an_ack_inside_a_segment() -> None:
+    half = sent(2)
+    half.acknowledged(501, 9)
+    assert half.conditions() == [(501, 1001, "flight"), (1001, 2001, "flight")]
+    assert half.sound
+
+
+# -- SACK -------------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_mark_what_they_cover_and_no_more() -> None:
+    half = sent(3)
+    assert half.sacked(1501, 2501) == 1000
+    assert half.conditions() == [
+        (1, 1001, "flight"),
+        (1001, 1501, "flight"),
+        (1501, 2001, "sacked"),
+        (2001, 2501, "sacked"),
+        (2501, 3001, "flight"),
+    ]
+    assert half.sacked(1501, 2501) == 0
+    assert half.flight == 2000
+
+
+@given(st.integers(-5000, 15_000), st.integers(-5000, 15_000))
+def test_blocks_that_make_no_sense_mark_nothing(start: int, end: int) -> None:
+    half = sent(5)
+    half.acknowledged(1001, 9)
+    new = half.sacked(start, end) if start >= 0 and end >= 0 else 0
+    assert new == (end - start if 1001 <= start < end <= 5001 else 0)
+    assert half.sound
+
+
+def test_lost_is_what_more_than_two_segments_were_sacked_above() -> None:
+    """RFC 6675 IsLost, by bytes."""
+    half = sent(8)
+    half.sacked(3001, 5001)
+    assert not half.find_losses()
+    half.sacked(6001, 7001)
+    assert half.find_losses()
+    assert words(half) == ["lost"] * 3 + ["sacked"] * 2 + ["flight", "sacked", "flight"]
+    assert not half.find_losses(), "no more than before"
+
+
+def test_a_repeated_one_is_not_lost_again_by_what_was_sacked_before() -> None:
+    half = sent(5)
+    half.sacked(1001, 5001)
+    assert half.find_losses()
+    half.send(WIDE, 9)
+    assert not half.find_losses()
+    assert words(half)[0] == "again"
+
+
+# -- repeating --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_lost_goes_before_what_is_new() -> None:
+    half = sent(3)
+    half.write(bytes(MSS))
+    half.lose_first()
+    assert half.send(WIDE, 9) == (1, 1000, False, True)
+    assert half.send(WIDE, 9) == (3001, 1000, False, False)
+
+
+def test_the_first_repetition_waits_for_no_window() -> None:
+    half = sent(10)
+    half.lose_first()
+    assert half.send(MSS, 20) == (1, 1000, False, True)
+    assert half.send(MSS, 20) is None
+
+
+def test_a_timeout_loses_all_but_what_is_sacked() -> None:
+    half = sent(4)
+    half.sacked(2001, 3001)
+    half.lose_all()
+    assert words(half) == ["lost", "lost", "sacked", "lost"]
+    assert half.send(MSS, 9) == (1, 1000, False, True)
+    assert half.send(MSS, 9) is None, "one segment"
+
+
+def test_a_timeout_believes_no_more_where_the_guest_has_reneged() -> None:
+    """RFC 2018 8: an ACK that ends where sacked data begin."""
+    half = sent(4)
+    half.sacked(1001, 4001)
+    half.acknowledged(1001, 9)
+    half.lose_all()
+    assert words(half) == ["lost"] * 3
+    assert half.sound
+
+
+def test_a_repetition_may_be_shorter_than_what_was_sent() -> None:
+    half = sent(2)
+    half.lose_all()
+    assert half.send(WIDE, 9, most=600) == (1, 600, False, True)
+    assert half.send(WIDE, 9, most=600) == (601, 400, False, True)
+    assert half.sound
+
+
+class Machine(RuleBasedStateMachine):
+    """Against a model: the condition of every number in flight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.half = _Send(MSS)
+        self.written = 0
+        self.now = 1
+        self.model: dict[int, str] = {}
+        self.fin = False
+
+    @rule(length=st.integers(1, 5000))
+    def write(self, length: int) -> None:
+        if not self.fin:
+            self.half.write(bytes(length))
+            self.written += length
+
+    @rule()
+    def finish(self) -> None:
+        self.fin = True
+        self.half.finish()
+
+    @rule(cwnd=st.integers(MSS, 20 * MSS), most=st.sampled_from([64, 964, 1000, 5000]), later=st.booleans())
+    def send(self, cwnd: int, most: int, later: bool) -> None:
+        self.now += later
+        nxt = self.half.nxt
+        lost = min((number for number, word in self.model.items() if word == "lost"), default=None)
+        what = self.half.send(cwnd, self.now, most)
+        if what is None:
+            return
+        seq, length, fin, again = what
+        assert seq == (nxt if lost is None else lost)
+        assert again == (lost is not None)
+        assert length <= most
+        assert length + fin > 0
+        for number in range(seq, seq + length + fin):
+            assert not again or self.model[number] == "lost"
+            self.model[number] = "again" if again else "flight"
+
+    @rule(share=st.floats(0, 1))
+    def acknowledge(self, share: float) -> None:
+        ack = self.half.una + round((self.half.nxt - self.half.una) * share)
+        if ack > self.half.una:
+            self.now += 1
+            acked, _, fin = self.half.acknowledged(ack, self.now)
+            assert fin == (self.fin and ack == self.written + 2)
+            gone = [number for number in self.model if number < ack]
+            assert acked == len(gone)
+            for number in gone:
+                del self.model[number]
+
+    @rule(start=st.floats(0, 1), length=st.integers(1, 4000))
+    def sack(self, start: float, length: int) -> None:
+        first = self.half.una + round((self.half.nxt - self.half.una) * start)
+        last = min(first + length, self.half.nxt)
+        covered = [number for number in range(first, last) if self.model[number] != "sacked"]
+        assert self.half.sacked(first, last) == len(covered)
+        for number in covered:
+            self.model[number] = "sacked"
+
+    @rule()
+    def find_losses(self) -> None:
+        above = 0
+        before = sum(word == "lost" for word in self.model.values())
+        for number in sorted(self.model, reverse=True):
+            if self.model[number] == "sacked":
+                above += 1
+            elif above > 2 * MSS and self.model[number] == "flight":
+                self.model[number] = "lost"
+        grown = sum(word == "lost" for word in self.model.values()) > before
+        assert self.half.find_losses() == grown
+
+    @rule()
+    def time_out(self) -> None:
+        reneged = self.model.get(self.half.una) == "sacked"
+        for number, word in self.model.items():
+            if word != "sacked" or reneged:
+                self.model[number] = "lost"
+        self.half.lose_all()
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.half.sound
+        found = {number: word for start, end, word in self.half.conditions() for number in range(start, end)}
+        assert found == self.model
+        assert self.half.flight == sum(word in {"flight", "again"} for word in self.model.values())
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
