@@ -56,5 +56,5 @@ def test_a_connection_opened_in_fragments() -> None:
     bench = Bench()
     flow = bench.established()
     flow.port = 40005
-    bench.deliver(*[frame for frame in in_fragments(flow.frame("S", 0), 9)])
+    bench.deliver(*in_fragments(flow.frame("S", 0), 9))
     assert bench.core.counters()["tcp.opened_by_guest"] == 2

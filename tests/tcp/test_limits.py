@@ -27,7 +27,7 @@ def test_bytes_in_order_pass_a_full_table_of_holes() -> None:
     """With as many holes as there may be, the segment that fills the first must not be refused: it is the way out."""
     bench = Bench()
     flow = bench.established()
-    data = pattern(1, 4 * HOLES_MAX + 100)
+    data = pattern(1, 4 * HOLES_MAX + 200)
     for number in range(HOLES_MAX + 5):
         at = 101 + 4 * number
         flow.send(".", at, data[at - 1 : at + 1])

@@ -6,6 +6,8 @@ one segment a window.  Loss halves what is in flight (RFC 5681 equation 4).  A w
 (RFC 7661's reason: it says nothing about the path).
 """
 
+cimport cython
+
 from pyslirp.engine.base.ints cimport ns_t, u32, u64
 
 cdef enum:
@@ -66,3 +68,36 @@ cdef void cc_restarted(Congestion *c, ns_t now) noexcept nogil:
     if c.cwnd > first:
         c.ssthresh = c.cwnd if c.cwnd > c.ssthresh or c.ssthresh >= CWND_MAX else c.ssthresh
         c.cwnd = first
+
+
+@cython.final
+cdef class _Congestion:
+    """A controller for the tests."""
+
+    cdef Congestion c
+
+    def __cinit__(self, mss: int) -> None:
+        cc_init(&self.c, RENO, mss)
+
+    def acked(self, acked: int, limited: bool = True, now: int = 0) -> None:
+        cc_acked(&self.c, acked, limited, now)
+
+    def lost(self, flight: int, now: int = 0) -> None:
+        cc_lost(&self.c, flight, now)
+
+    def timed_out(self, flight: int, first: bool = True, now: int = 0) -> None:
+        cc_timed_out(&self.c, flight, first, now)
+
+    def recovered(self, now: int = 0) -> None:
+        cc_recovered(&self.c, now)
+
+    def restarted(self, now: int = 0) -> None:
+        cc_restarted(&self.c, now)
+
+    @property
+    def cwnd(self) -> int:
+        return self.c.cwnd
+
+    @property
+    def ssthresh(self) -> int:
+        return self.c.ssthresh

@@ -19,17 +19,20 @@ Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory 
 Left out: urgent data is delivered in line.
 """
 
+cimport cython
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memset
 
 from pyslirp.engine.base.ints cimport ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
     OK, TCP_DUPLICATE, TCP_NO_MEMORY, TCP_OUT_OF_ORDER, TCP_PAST_FIN, TCP_REASSEMBLY_FULL, Status)
-from pyslirp.engine.stores.byte_queue cimport bq_extend, bq_free, bq_init, bq_pass, bq_store
-from pyslirp.engine.stores.chunks cimport ChunkPool
+from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_extend, bq_free, bq_init, bq_pass, bq_peek, bq_store
+from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init
 from pyslirp.engine.stores.ranges cimport RANGES_MAX, ranges_add, ranges_drop_below, ranges_find, ranges_free, ranges_init
 
 cdef enum:
+    SACK_BLOCKS = 4             # options.pxd's SACK_BLOCKS_MAX, which siblings do not share
     ARENA_FIRST = 256
     ARENA_MAX = 65536           # pieces of one batch; beyond it a segment is treated as lost
     QUICK_FIRST = 16            # Linux's TCP_MAX_QUICKACKS
@@ -179,6 +182,7 @@ cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload
     if fin:
         r.fin = r.nxt
         r.nxt += 1
+        ranges_free(&r.islands)                 # what lay behind the end is not part of the stream
         if r.adv < r.nxt:                       # it was one beyond a window that its payload has filled
             r.adv = r.nxt
     return OK
@@ -312,3 +316,103 @@ cdef inline bint _in(const u64 *list, int n, u64 value) noexcept nogil:
         if list[i] == value:
             return True
     return False
+
+
+@cython.final
+cdef class _Receive:
+    """A receiving half over a pool of its own, for the tests.  Numbers count from the guest's ISN."""
+
+    cdef ChunkPool pool
+    cdef PieceArena arena
+    cdef TcpReceive r
+    cdef list batch                             # keeps the payloads of pending pieces alive
+
+    def __cinit__(self, isn: int = 0, window: int = 65535, scale: int = 0, memory: int = 1 << 30) -> None:
+        chunk_pool_init(&self.pool, memory)
+        if not arena_init(&self.arena):
+            raise MemoryError
+        memset(&self.r, 0, sizeof(TcpReceive))
+        rcv_init(&self.r, &self.pool, (<u64>1 << 32) | <u32>isn, window)
+        self.r.scale = scale
+        self.r.limit_max = window
+        rcv_advertise(&self.r, False)
+        self.batch = []
+
+    def __dealloc__(self) -> None:
+        rcv_free(&self.r)
+        arena_free(&self.arena)
+        chunk_pool_free(&self.pool)
+
+    def acceptable(self, seq: int, length: int) -> bool:
+        return rcv_acceptable(&self.r, self.r.irs + seq, length)
+
+    def segment(self, seq: int, payload: bytes, fin: bool = False) -> int:
+        """The Status of an acceptable segment."""
+        self.batch.append(payload)
+        return rcv_segment(&self.r, &self.arena, self.r.irs + seq, payload, <u32>len(payload), fin)
+
+    def pending(self) -> bytes:
+        cdef Piece pieces[128]
+        cdef int n = rcv_pending(&self.r, &self.arena, pieces, 128)
+        return b"".join([(<const char *>pieces[i].data)[:pieces[i].length] for i in range(n)])
+
+    def settle(self, taken: int = 0) -> bool:
+        """The end of a batch; `taken` of the pending bytes went to the host directly."""
+        kept = rcv_settle(&self.r, &self.arena, taken)
+        self.arena.used = 0
+        self.batch.clear()
+        return kept
+
+    def read(self, most: int) -> bytes:
+        cdef Piece pieces[128]
+        cdef int n = bq_peek(&self.r.queue, self.r.queue.head, most, pieces, 128)
+        data = b"".join([(<const char *>pieces[i].data)[:pieces[i].length] for i in range(n)])
+        bq_consume(&self.r.queue, <u64>len(data))
+        return data
+
+    def took(self, length: int, now: int, rtt: int = 0) -> None:
+        rcv_took(&self.r, length, now, rtt)
+
+    def advertise(self, syn: bool = False) -> int:
+        """The window field of a segment that is sent now."""
+        return rcv_advertise(&self.r, syn)
+
+    def sack_blocks(self, most: int = 4) -> list[tuple[int, int]]:
+        cdef u32 start[SACK_BLOCKS]
+        cdef u32 end[SACK_BLOCKS]
+        cdef int n = rcv_sack_blocks(&self.r, min(most, <int>SACK_BLOCKS), start, end)
+        return [(<u32>(start[i] - <u32>self.r.irs), <u32>(end[i] - <u32>self.r.irs)) for i in range(n)]
+
+    def set_memory(self, memory: int) -> None:
+        self.pool.limit_bytes = memory
+
+    def set_limit_max(self, limit: int) -> None:
+        self.r.limit_max = limit
+
+    @property
+    def sound(self) -> bool:
+        return rcv_sound(&self.r)
+
+    @property
+    def update_due(self) -> bool:
+        return rcv_update_due(&self.r)
+
+    @property
+    def nxt(self) -> int:
+        return self.r.nxt - self.r.irs
+
+    @property
+    def edge(self) -> int:
+        return self.r.adv - self.r.irs
+
+    @property
+    def limit(self) -> int:
+        return self.r.limit
+
+    @property
+    def islands(self) -> int:
+        return self.r.islands.count
+
+    @property
+    def used_bytes(self) -> int:
+        return self.pool.used_bytes

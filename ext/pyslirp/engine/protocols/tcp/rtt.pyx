@@ -5,6 +5,8 @@ the clock granularity G is 1 ms.  The timeout before any sample is 1 s (2.1), 3 
 60 s (2.5).
 """
 
+cimport cython
+
 from pyslirp.engine.base.ints cimport ns_t, u32
 
 cdef enum:
@@ -65,6 +67,7 @@ cdef void rtt_back_off(Rtt *r) noexcept nogil:
         r.backoff += 1
 
 
+@cython.final
 cdef class _Rtt:
     """An estimator for the tests."""
 

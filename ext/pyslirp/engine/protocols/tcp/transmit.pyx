@@ -18,12 +18,13 @@ unless it is the last of the data (Nagle is off: the host's writer has decided) 
 SWS avoidance, RFC 9293 3.8.6.2.1).
 """
 
+cimport cython
 from libc.stdlib cimport free, realloc
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 from pyslirp.engine.base.ints cimport ns_t, u8, u32, u64
-from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_free, bq_init
-from pyslirp.engine.stores.chunks cimport ChunkPool
+from pyslirp.engine.stores.byte_queue cimport bq_append, bq_consume, bq_free, bq_init
+from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init
 
 cdef enum:
     RECORDS_FIRST = 16
@@ -367,3 +368,98 @@ cdef bint snd_sound(const TcpSend *s) noexcept nogil:
     if at != s.nxt or sacked != s.sacked_bytes or lost != s.lost_bytes:
         return False
     return s.nxt <= snd_data_end(s) + 1 and (s.una <= s.iss or s.queue.head == min(s.una - s.iss - 1, s.queue.tail))
+
+
+@cython.final
+cdef class _Send:
+    """A sending half over a pool of its own, for the tests.  Numbers count from our ISN; the SYN is acknowledged already."""
+
+    cdef ChunkPool pool
+    cdef TcpSend s
+    cdef NextSegment next
+
+    def __cinit__(self, mss: int = 1000, window: int = 1 << 20) -> None:
+        cdef AckResult result
+        chunk_pool_init(&self.pool, 1 << 30)
+        memset(&self.s, 0, sizeof(TcpSend))
+        snd_init(&self.s, &self.pool, <u64>1 << 32)
+        self.s.mss = mss
+        self.s.wnd = window
+        self.s.wnd_max = window
+        self.next.kind = SEGMENT_NEW
+        self.next.seq = self.s.iss
+        self.next.length = 0
+        self.next.syn = True
+        self.next.fin = False
+        if not snd_ready(&self.s, &self.next):
+            raise MemoryError
+        snd_sent(&self.s, &self.next, 0)
+        snd_acknowledged(&self.s, self.s.iss + 1, 0, &result)
+
+    def __dealloc__(self) -> None:
+        snd_free(&self.s)
+        chunk_pool_free(&self.pool)
+
+    def write(self, data: bytes) -> None:
+        bq_append(&self.s.queue, data, <size_t>len(data))
+
+    def finish(self) -> None:
+        self.s.fin_wanted = True
+
+    def send(self, cwnd: int, now: int, most: int = 0, force: bool = False) -> tuple[int, int, bool, bool] | None:
+        """Send what is next: (number, payload bytes, FIN, again), or None where nothing may be sent."""
+        snd_next(&self.s, cwnd, most or self.s.mss, force, &self.next)
+        if self.next.kind == SEGMENT_NONE or not snd_ready(&self.s, &self.next):
+            return None
+        snd_sent(&self.s, &self.next, now)
+        return self.next.seq - self.s.iss, self.next.length, bool(self.next.fin), self.next.kind == SEGMENT_AGAIN
+
+    def acknowledged(self, ack: int, now: int) -> tuple[int, int, bool]:
+        """What one ACK has told: (numbers newly acknowledged, RTT sample or 0, was it our FIN's)."""
+        cdef AckResult result
+        snd_acknowledged(&self.s, self.s.iss + ack, now, &result)
+        return result.acked, result.sample, bool(result.fin_acked)
+
+    def sacked(self, start: int, end: int) -> int:
+        return snd_sacked(&self.s, self.s.iss + start, self.s.iss + end)
+
+    def find_losses(self) -> bool:
+        return snd_find_losses(&self.s)
+
+    def lose_first(self) -> None:
+        snd_lose_first(&self.s)
+
+    def lose_all(self) -> None:
+        snd_lose_all(&self.s)
+
+    def set_window(self, window: int) -> None:
+        self.s.wnd = window
+
+    def conditions(self) -> list[tuple[int, int, str]]:
+        """The records as (start, end, condition): a word of "sacked", "lost", "again" and "flight"."""
+        out = []
+        for i in range(self.s.count):
+            flags = _at(&self.s, i).flags
+            word = "sacked" if flags & RECORD_SACKED else "lost" if flags & RECORD_LOST else "again" if flags & RECORD_AGAIN else "flight"
+            out.append((_at(&self.s, i).seq - self.s.iss, _at(&self.s, i).end - self.s.iss, word))
+        return out
+
+    @property
+    def sound(self) -> bool:
+        return snd_sound(&self.s)
+
+    @property
+    def una(self) -> int:
+        return self.s.una - self.s.iss
+
+    @property
+    def nxt(self) -> int:
+        return self.s.nxt - self.s.iss
+
+    @property
+    def flight(self) -> int:
+        return snd_flight(&self.s)
+
+    @property
+    def used_bytes(self) -> int:
+        return self.pool.used_bytes
