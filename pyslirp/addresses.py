@@ -6,7 +6,7 @@ The engine's tables hold 16 bytes an address: IPv6 as it is, IPv4 as ``::ffff:a.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -44,7 +44,8 @@ class Endpoint(NamedTuple):
 class Mac(bytes):
     """An EUI-48 address: six bytes that print as ``52:54:00:12:34:56``."""
 
-    def __new__(cls, value: bytes | str) -> Mac:
+    def __new__(cls, value: bytes | str) -> Self:
+        """From six bytes, or text with colons or dashes; raises ValueError for anything else."""
         raw = bytes.fromhex(value.replace(":", "").replace("-", "")) if isinstance(value, str) else bytes(value)
         if len(raw) != 6:
             raise ValueError(f"a MAC address has six bytes: {value!r}")

@@ -2,18 +2,24 @@
 
 The engine hands up tuples (pyslirp/engine/core/core.pyi); each kind has one method here.  Services return actions
 (services/base.py); each kind has one method here too.  Nothing is decided in this file.
+
+Whoever is called may raise: that is logged (a guest may be the cause, so not without limit), what was asked is refused,
+and the other punts go on.  Whoever is called may close the network: then the other punts are let go.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, cast
 
 from pyslirp.addresses import Endpoint, Mac, pack, unpack
 from pyslirp.engine.core import core as engine
-from pyslirp.events import Event, FlowClosed
-from pyslirp.flows import ServedDatagrams, ServedStream
+from pyslirp.events import FlowClosed
+from pyslirp.flows import ServedDatagrams, ServedStream, StreamHandler
+from pyslirp.observe.bus import Bus
+from pyslirp.observe.log import RateLimited
 from pyslirp.services.base import (
     Action,
     AskResolver,
@@ -26,11 +32,15 @@ from pyslirp.services.base import (
     StreamSend,
     StreamService,
 )
-from pyslirp.verdicts import PROTOCOLS, FlowName
+from pyslirp.verdicts import PROTOCOLS, FlowName, How
 
-_log = logging.getLogger("pyslirp.dispatch")
+WAITING_BYTES = 65_536  #: of a service's stream, that the guest has not taken: beyond it no more is read from the guest
+PIECE_BYTES = 1_048_576  #: given to the engine at once
+
+_log = RateLimited(logging.getLogger("pyslirp.dispatch"))
 
 Punt = tuple[Any, ...]
+Inbound = Callable[[int, bytes, int], None]  #: is told descriptor, address (16 engine bytes) and port of a client
 
 
 class Resolving(Protocol):
@@ -50,32 +60,32 @@ class Dispatcher:
         self,
         core: engine.Core,
         clock: Callable[[], int],
-        publish: Callable[[Event], None],
+        bus: Bus,
         new_flow: Callable[[int, FlowName, int], None],
         link_lost: Callable[[int, int, int], None],
     ) -> None:
         """`new_flow(flow, name, ttl)` and `link_lost(port, why, detail)` are the stack's."""
         self._core = core
         self._clock = clock
-        self._publish = publish
+        self._bus = bus
         self.resolving: Resolving | None = None
-        self.streams: dict[int, ServedStream] = {}
-        self.conversations: dict[int, ServedDatagrams] = {}
-        self.watches: dict[int, Callable[[int], None]] = {}
-        self.inbound: dict[int, Callable[[int, Endpoint], None]] = {}
-        self.closing: Callable[[int], None] | None = None  #: told the handle of every flow that ends
+        self.streams: dict[int, ServedStream] = {}  #: by flow
+        self.conversations: dict[int, ServedDatagrams] = {}  #: by flow
+        self.watches: dict[int, Callable[[int], None]] = {}  #: by token; told the epoll events
+        self.inbound: dict[int, Inbound] = {}  #: by token of the forwarding rule
         self.services: list[Service] = []
         self._claims: dict[tuple[bytes | None, int], Service] = {}
         self._stream_claims: dict[tuple[bytes | None, int], StreamService] = {}
         self._new_flow = new_flow
         self._link_lost = link_lost
+        self.over = False  #: `close` has been called
         self._by_kind: dict[int, Callable[[Punt], None]] = {
             engine.KIND_FLOW: self._flow,
             engine.KIND_DATAGRAM: self._datagram,
-            engine.KIND_CONNECTED: self._connected,
-            engine.KIND_READABLE: self._readable,
-            engine.KIND_WRITABLE: self._writable,
-            engine.KIND_FINISHED: self._finished,
+            engine.KIND_CONNECTED: lambda punt: self._tell(punt, lambda handler: handler.connected()),
+            engine.KIND_READABLE: lambda punt: self._tell(punt, lambda handler: handler.readable()),
+            engine.KIND_WRITABLE: lambda punt: self._tell(punt, lambda handler: handler.writable()),
+            engine.KIND_FINISHED: lambda punt: self._tell(punt, lambda handler: handler.finished()),
             engine.KIND_CLOSED: self._closed,
             engine.KIND_MESSAGE: self._message,
             engine.KIND_LINK: self._link,
@@ -99,18 +109,74 @@ class Dispatcher:
         return self._stream_claims.get((far, port)) or self._stream_claims.get((None, port))
 
     def handle(self, punts: Iterable[Punt]) -> None:
-        """Route each punt.  A handler that raises is logged; the others go on."""
+        """Route each punt."""
+        for punt in self.links_first(punts):
+            if self.over:
+                self._let_go(punt)
+            else:
+                self.attempt(self._by_kind[punt[0]], punt)
+
+    def links_first(self, punts: Iterable[Punt]) -> list[Punt]:
+        """Handle those that tell of lost links; the others come back.
+
+        The engine gives the number of a lost link's port to the next link.  So whatever attaches a link must come
+        after.
+        """
+        others = []
         for punt in punts:
-            try:
-                self._by_kind[punt[0]](punt)
-            except Exception:
-                _log.exception("a handler has failed")
+            if punt[0] == engine.KIND_LINK and not self.over:
+                self.attempt(self._link, punt)
+            else:
+                others.append(punt)
+        return others
+
+    def expire(self) -> None:
+        """Let services do what is due."""
+        now = self._clock()
+        for service in self.services:
+            due = service.deadline()
+            if due is not None and due <= now:
+                self.attempt(self._expire, service, now)
+
+    def deadline(self) -> int | None:
+        """When `expire` is next wanted (engine clock), or None."""
+        return min((due for service in self.services if (due := service.deadline()) is not None), default=None)
+
+    def close(self) -> None:
+        """Reset every flow that is served here.  No punt is routed any more; `end` tells the handlers."""
+        self.over = True
+        for stream in self.streams.values():
+            stream.abort()
+
+    def end(self, punts: Iterable[Punt]) -> None:
+        """Tell every handler that its flow is over, after `close`; `punts` are let go."""
+        for punt in punts:
+            self._let_go(punt)
+        while self.streams:
+            self.attempt(self._end_stream, self.streams.popitem()[1], "shut down")
+        while self.conversations:
+            self.attempt(self._end_conversation, self.conversations.popitem()[1])
+
+    def attempt(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call what belongs to others, and log what it raises."""
+        try:
+            function(*arguments)
+        except Exception:  # noqa: BLE001 - whatever it is, the network goes on
+            _log.exception("a handler has failed")
+
+    def _let_go(self, punt: Punt) -> None:
+        if punt[0] == engine.KIND_INBOUND:
+            os.close(punt[2])
 
     # -- punts --------------------------------------------------------------------------------------------------------
 
     def _flow(self, punt: Punt) -> None:
         _, flow, name, ttl, _ = punt
-        self._new_flow(flow, FlowName(*name), ttl)
+        try:
+            self._new_flow(flow, FlowName(*name), ttl)
+        except BaseException:
+            self._core.deny(flow, How.RESET, self._clock())
+            raise
 
     def _datagram(self, punt: Punt) -> None:
         _, link, mac, (_, guest, guest_port, far, far_port), payload = punt
@@ -122,52 +188,30 @@ class Dispatcher:
         )
         self.perform(service.handle(datagram, self._clock()))
 
-    def _connected(self, punt: Punt) -> None:
+    def _tell(self, punt: Punt, call: Callable[[StreamHandler], None]) -> None:
         stream = self.streams.get(punt[1])
         if stream is not None and stream.handler is not None:
-            stream.handler.connected()
-
-    def _readable(self, punt: Punt) -> None:
-        stream = self.streams.get(punt[1])
-        if stream is not None and stream.handler is not None:
-            stream.handler.readable()
-
-    def _writable(self, punt: Punt) -> None:
-        stream = self.streams.get(punt[1])
-        if stream is not None and stream.handler is not None:
-            stream.handler.writable()
-
-    def _finished(self, punt: Punt) -> None:
-        stream = self.streams.get(punt[1])
-        if stream is not None and stream.handler is not None:
-            stream.handler.finished()
+            call(stream.handler)
 
     def _closed(self, punt: Punt) -> None:
         _, flow, _, (protocol, guest, guest_port, far, far_port), why, to_host, to_guest, _ = punt
         reason = engine.REASONS[why]
-        if self.closing is not None:
-            self.closing(flow)
-        self._publish(
-            FlowClosed(
-                self._clock(),
-                flow,
-                PROTOCOLS[protocol],
-                Endpoint(unpack(guest), guest_port),
-                Endpoint(unpack(far), far_port),
-                reason,
-                to_host,
-                to_guest,
-            )
-        )
-        stream = self.streams.pop(flow, None)
-        if stream is not None:
-            stream.over = True
-            if stream.handler is not None:
-                stream.handler.closed(reason)
-        conversation = self.conversations.pop(flow, None)
-        if conversation is not None:
-            conversation.over = True
-            conversation.handler.ended(conversation)
+        if len(self._bus):
+            ends = Endpoint(unpack(guest), guest_port), Endpoint(unpack(far), far_port)
+            self._bus.publish(FlowClosed(self._clock(), flow, PROTOCOLS[protocol], *ends, reason, to_host, to_guest))
+        if (stream := self.streams.pop(flow, None)) is not None:
+            self._end_stream(stream, reason)
+        elif (conversation := self.conversations.pop(flow, None)) is not None:
+            self._end_conversation(conversation)
+
+    def _end_stream(self, stream: ServedStream, reason: str) -> None:
+        stream.over = True
+        if stream.handler is not None:
+            stream.handler.closed(reason)
+
+    def _end_conversation(self, conversation: ServedDatagrams) -> None:
+        conversation.over = True
+        conversation.handler.ended(conversation)
 
     def _message(self, punt: Punt) -> None:
         conversation = self.conversations.get(punt[1])
@@ -183,12 +227,17 @@ class Dispatcher:
             callback(punt[2])
 
     def _inbound(self, punt: Punt) -> None:
-        callback = self.inbound.get(punt[1])
-        client = Endpoint(unpack(punt[3]), punt[4])
-        if callback is not None:
-            callback(punt[2], client)
+        _, token, descriptor, client, port = punt
+        callback = self.inbound.get(token)
+        if callback is None:  # the rule was removed meanwhile
+            os.close(descriptor)
+        else:
+            callback(descriptor, client, port)
 
     # -- actions ------------------------------------------------------------------------------------------------------
+
+    def _expire(self, service: Service, now: int) -> None:
+        self.perform(service.expire(now))
 
     def perform(self, actions: Iterable[Action]) -> None:
         """Do what a service wants done."""
@@ -208,10 +257,12 @@ class Dispatcher:
             elif isinstance(action, LearnNeighbor):
                 self._core.learn(pack(action.address), bytes(action.mac), self._clock())
             else:
-                self._publish(action)
+                self._bus.publish(action)
 
     def _send(self, action: SendDatagram) -> None:
-        past_table = action.mac is not None and action.link is not None
+        mac, link = (None, -1)
+        if action.mac is not None and action.link is not None:
+            mac, link = bytes(action.mac), action.link
         self._core.send_udp(
             pack(action.source.address),
             action.source.port,
@@ -219,8 +270,8 @@ class Dispatcher:
             action.destination.port,
             action.payload,
             self._clock(),
-            bytes(action.mac) if past_table and action.mac is not None else None,
-            action.link if past_table and action.link is not None else -1,
+            mac,
+            link,
         )
 
     def _stream_send(self, action: StreamSend) -> None:
@@ -241,7 +292,8 @@ class Dispatcher:
 class ServiceStream:
     """The handler of a stream that a service answers: bytes become calls of the service, its actions bytes.
 
-    What the send buffer does not take waits in `_waiting`; the service bounds what it sends by what it is asked.
+    What the send buffer does not take waits here.  While that is more than WAITING_BYTES the guest is not read, so that
+    one which asks and does not listen stops itself; what is under way for it the service bounds.
     """
 
     def __init__(
@@ -252,6 +304,7 @@ class ServiceStream:
         self._stream = stream
         self._clock = clock
         self._waiting = bytearray()
+        self._unread = False  # the guest has sent something that was left in the engine
         self._ending = False
 
     def connected(self) -> None:
@@ -259,9 +312,14 @@ class ServiceStream:
         self._act(self._service.stream_opened(self._stream.flow, self._stream.guest, self._clock()))
 
     def readable(self) -> None:
-        """Hand everything that is there to the service."""
-        while data := self._stream.read():
+        """Hand to the service what is there."""
+        while len(self._waiting) <= WAITING_BYTES:
+            data = self._stream.read()
+            if not data:
+                self._unread = False
+                return
             self._act(self._service.stream_received(self._stream.flow, data, self._clock()))
+        self._unread = True
 
     def finished(self) -> None:
         """The service is told by b""."""
@@ -273,22 +331,31 @@ class ServiceStream:
         self._act(self._service.stream_closed(self._stream.flow, self._clock()))
 
     def writable(self) -> None:
-        """Send what had to wait."""
-        if self._waiting and not self._stream.over:
-            del self._waiting[: self._stream.write(bytes(self._waiting))]
-        if self._ending and not self._waiting:
-            self._stream.finish()
+        """Send what had to wait, and then read what had to wait for that."""
+        self._write()
+        if self._unread:
+            self.readable()
 
     def send(self, data: bytes) -> None:
-        """Queue `data` for the guest."""
-        if not self._stream.over:
+        """Queue `data` for the guest; nothing after `finish`."""
+        if not self._stream.over and not self._ending:
             self._waiting += data
-            self.writable()
+            self._write()
 
     def finish(self) -> None:
         """End the stream after what is queued."""
         self._ending = True
-        self.writable()
+        self._write()
+
+    def _write(self) -> None:
+        while self._waiting and not self._stream.over:
+            piece = bytes(memoryview(self._waiting)[:PIECE_BYTES])
+            taken = self._stream.write(piece)
+            del self._waiting[:taken]
+            if taken < len(piece):
+                return
+        if self._ending:
+            self._stream.finish()
 
     def _act(self, actions: Iterable[Action]) -> None:
         self._dispatcher.perform(actions)

@@ -1,7 +1,11 @@
 """Flows whose target is Python: the engine ends the guest's TCP (or UDP), a handler in this process reads and writes.
 
-The engine punts what has happened to a served flow; `ServedStream` and `ServedDatagrams` turn that into calls of a handler.
-No event loop is known here: asyncio's streams (loops/) and the services (dispatch) are handlers like any other.
+The engine punts what has happened to a served flow; `ServedStream` and `ServedDatagrams` turn that into calls of a
+handler. No event loop is known here: asyncio's streams (loops/) and the services (dispatch) are handlers like any
+other.
+
+A flow may end in the engine before its handler has been told, because the punt that says so is still on its way.  Until
+`closed` has come nothing fails for that reason: reads find nothing, writes take nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from pyslirp.addresses import Endpoint
+from pyslirp.addresses import Endpoint, unpack
 from pyslirp.engine.core.core import Core
 from pyslirp.errors import ClosedError
+from pyslirp.verdicts import FlowName
 
 READ_BYTES = 262_144  #: taken from a stream at once
+DATAGRAM_BYTES_MAX = 65_507  #: UDP payload of the largest IPv4 packet
+
+
+def ends_of(name: FlowName) -> tuple[Endpoint, Endpoint]:
+    """The guest's end and the far one, as people read them."""
+    return Endpoint(unpack(name.guest), name.guest_port), Endpoint(unpack(name.far), name.far_port)
 
 
 class StreamHandler(Protocol):
@@ -23,7 +34,7 @@ class StreamHandler(Protocol):
         """The guest's TCP and ours agree: bytes may pass."""
 
     def readable(self) -> None:
-        """There is something to `read`; told again only after it has been read to the end."""
+        """There is something to `read`; told again only after a `read`."""
 
     def writable(self) -> None:
         """`write` takes bytes again, after it had taken fewer than it was given."""
@@ -32,17 +43,16 @@ class StreamHandler(Protocol):
         """The guest will send no more, and all it sent has been read."""
 
     def closed(self, reason: str) -> None:
-        """The flow is gone; `reason` is "closed" where both sides have ended it in order."""
+        """The flow is gone; `reason` is "closed" where both sides have ended it in order.  The last call."""
 
 
 class ServedStream:
     """A TCP connection of a guest with a handler in this process."""
 
     def __init__(self, core: Core, clock: Callable[[], int], flow: int, guest: Endpoint, far: Endpoint) -> None:
-        """`flow` may be 0 until the engine has given its handle to an outbound one."""
         self._core = core
         self._clock = clock
-        self.flow = flow
+        self.flow = flow  #: the engine's handle
         self.guest = guest
         self.far = far
         self.handler: StreamHandler | None = None
@@ -51,7 +61,12 @@ class ServedStream:
 
     def read(self, most: int = READ_BYTES) -> bytes:
         """Up to `most` bytes that the guest has sent, b"" when none are there; opens the guest's window as far."""
-        return b"" if self.over else self._core.stream_read(self.flow, most, self._clock())
+        if self.over:
+            return b""
+        try:
+            return self._core.stream_read(self.flow, most, self._clock())
+        except KeyError:
+            return b""
 
     def write(self, data: bytes) -> int:
         """Send to the guest; how many bytes were taken, at most what the send buffer holds.
@@ -60,21 +75,23 @@ class ServedStream:
         """
         if self.over or self._ended:
             raise ClosedError("the stream is closed")
-        return self._core.stream_write(self.flow, data)
-
-    @property
-    def unacknowledged(self) -> int:
-        """Bytes written that the guest has not acknowledged."""
-        return 0 if self.over else self._core.stream_waiting(self.flow)
+        try:
+            return self._core.stream_write(self.flow, data)
+        except KeyError:
+            return 0
 
     def finish(self) -> None:
         """Send no more: FIN follows the last byte."""
-        if not self.over and not self._ended:
-            self._ended = True
+        if self.over or self._ended:
+            return
+        self._ended = True
+        try:
             self._core.stream_finish(self.flow)
+        except KeyError:
+            return
 
     def abort(self) -> None:
-        """Reset the connection."""
+        """Reset the connection; `closed` follows."""
         if not self.over:
             self._core.close_flow(self.flow, self._clock())
 
@@ -86,7 +103,7 @@ class DatagramHandler(Protocol):
         """A datagram of the guest."""
 
     def ended(self, flow: ServedDatagrams) -> None:
-        """The flow has been idle too long."""
+        """The flow has been idle too long, or the network has been closed.  The last call for this flow."""
 
 
 class ServedDatagrams:
@@ -97,12 +114,22 @@ class ServedDatagrams:
     ) -> None:
         self._core = core
         self._clock = clock
-        self.flow = flow
+        self.flow = flow  #: the engine's handle
         self.guest = guest
         self.far = far
         self.handler = handler
-        self.over = False
+        self.over = False  #: the flow is gone
 
     def reply(self, data: bytes) -> bool:
-        """Send a datagram (at most 65,507 bytes) back to the guest; False when it was lost on the way out."""
-        return not self.over and self._core.datagram_reply(self.flow, data, self._clock())
+        """Send a datagram back to the guest; False when it was lost on the way out.
+
+        Raises ValueError for more than DATAGRAM_BYTES_MAX.
+        """
+        if len(data) > DATAGRAM_BYTES_MAX:
+            raise ValueError(f"a datagram of {len(data)} bytes; at most {DATAGRAM_BYTES_MAX} are possible")
+        if self.over:
+            return False
+        try:
+            return self._core.datagram_reply(self.flow, data, self._clock())
+        except KeyError:
+            return False

@@ -10,36 +10,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from ipaddress import IPv4Address
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from pyslirp.addresses import Endpoint
 from pyslirp.config.forward import ForwardKey, HostForward
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config, Options
-from pyslirp.errors import ClosedError, ForwardError
-from pyslirp.events import Event
+from pyslirp.errors import ClosedError, ForwardError, LinkError
 from pyslirp.flows import ServedStream, StreamHandler
-from pyslirp.loops.aio import AsyncioDriver, FlowTransport
+from pyslirp.links.base import PortSpec
+from pyslirp.loops.aio import AsyncioDriver
+from pyslirp.loops.events import EventStream
+from pyslirp.loops.transport import FlowTransport
 from pyslirp.stack import Stack
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
+AnyAddress = TypeVar("AnyAddress", bound=ListenAddress)
 
-READER_BYTES = 262_144  #: limit of a StreamReader made here
+READER_BYTES = 65_536  #: limit of a StreamReader made here, as asyncio's own
 
 
 class Server:
     """A Python server inside the guests' network; `close` it, or leave its `async with` block, to end it."""
 
-    def __init__(self, network: Network, endpoint: Endpoint) -> None:
-        self._network = network
+    def __init__(self, stack: Stack, endpoint: Endpoint) -> None:
+        self._stack: Stack | None = stack
         self.endpoint = endpoint  #: where guests reach it
 
     def close(self) -> None:
-        """Accept no more; connections there are go on."""
-        self._network._stack_now().unserve_stream(self.endpoint)  # noqa: SLF001 - two classes, one module
+        """Accept no more; connections there are go on.  May be called twice, and after the network's end."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.servers.unserve_stream(self.endpoint)
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,21 +77,29 @@ class Network:
         if self._stack is not None:
             raise RuntimeError("the network is running already")
         stack = Stack(self.config)
-        stack.start()
-        self._stack = stack
-        self._driver = AsyncioDriver(stack, asyncio.get_running_loop())
-        self._driver.attach()
+        driver = AsyncioDriver(stack, asyncio.get_running_loop())
+        try:
+            stack.start()
+            driver.attach()
+        except BaseException:
+            stack.close()
+            raise
+        self._stack, self._driver = stack, driver
 
     async def close(self) -> None:
-        """End: guests are dropped, connections reset, sockets closed.  May be called twice."""
+        """End: guests are dropped, connections reset, sockets closed, handlers cancelled.  May be called twice.
+
+        A handler may call it: it goes on, the others are cancelled and waited for.
+        """
         stack, driver, self._stack, self._driver = self._stack, self._driver, None, None
         if stack is None or driver is None:
             return
         driver.detach()
         stack.close()
-        for task in tuple(self._tasks):
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -98,17 +113,40 @@ class Network:
     # -- guests -------------------------------------------------------------------------------------------------------
 
     async def listen(self, address: str) -> str:
-        """Accept guests at ``[HOST]:PORT``, ``[V6]:PORT``, ``unix:PATH`` or ``fd:N``; the address, with the port chosen.
+        """Accept guests at ``[HOST]:PORT``, ``[V6]:PORT``, ``unix:PATH`` or ``fd:N``; where, with the port chosen.
 
         Raises ConfigError for what is no address, LinkError where it cannot be listened at.
         """
-        link = self._stack_now().listen(ListenAddress.parse(address))
+        parsed = await self._look_up(ListenAddress.parse(address))
+        link = self._stack_now().listen(parsed)
         self._kick()
         return link.describe()
 
     async def connect(self, address: str) -> None:
         """Keep connecting to a QEMU that listens at `address`.  Raises ConfigError, LinkError."""
-        self._stack_now().connect(ConnectAddress.parse(address))
+        parsed = await self._look_up(ConnectAddress.parse(address))
+        self._stack_now().connect(parsed)
+        self._kick()
+
+    async def _look_up(self, address: AnyAddress) -> AnyAddress:
+        """`address` by number: a resolver that is slow must not stop the network."""
+        loop = self._driver_now().loop
+        if address.kind != "inet" or _is_number(address.host):
+            return address
+        try:
+            found = await loop.getaddrinfo(address.host.encode(), address.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise LinkError(error.errno, f"{address}: {error.strerror or error}") from None
+        return replace(address, host=str(found[0][4][0]))
+
+    def attach(self, guest: socket.socket, name: str = "guest") -> None:
+        """A guest at the other end of this connected stream socket, with QEMU's framing (``-netdev socket,fd=``).
+
+        The socket is taken over.  Raises OSError where it is no stream socket, or there are too many guests.
+        """
+        stack = self._stack_now()
+        guest.setblocking(False)
+        stack.attach(PortSpec(guest.detach(), "stream", stack.mtu, name))
         self._kick()
 
     # -- forwards -----------------------------------------------------------------------------------------------------
@@ -124,90 +162,101 @@ class Network:
         return listen
 
     def hostfwd_remove(self, rule: str | ForwardKey) -> None:
-        """Stop listening for ``[tcp|udp]:[HOSTADDR]:HOSTPORT``.  Raises ConfigError, and ForwardError where there is none."""
+        """Stop listening for ``[tcp|udp]:[HOSTADDR]:HOSTPORT``.
+
+        Raises ConfigError for what is no rule, ForwardError where there is no such one.
+        """
         key = ForwardKey.parse(rule) if isinstance(rule, str) else rule
         if not self._stack_now().forwards.remove(key):
             raise ForwardError(None, f"host forwarding rule for {rule} not found")
+        self._kick()
 
-    # -- programs in the guests' network --------------------------------------------------------------------------------
+    # -- programs in the guests' network ------------------------------------------------------------------------------
 
     async def open_connection(
         self, guest: str | IPv4Address, port: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to a port of a guest, past any port of the host.
 
-        Raises ConnectionRefusedError, TimeoutError or OSError as a socket would, from the guest's own answer.
+        Raises ConnectionRefusedError, TimeoutError or another OSError as a socket would: from the guest's own answer,
+        or EHOSTUNREACH after some seconds where nobody has that address.
         """
         stack, driver = self._stack_now(), self._driver_now()
         reader = asyncio.StreamReader(limit=READER_BYTES, loop=driver.loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=driver.loop)
-        done: asyncio.Future[None] = driver.loop.create_future()
+        done: asyncio.Future[OSError | None] = driver.loop.create_future()
+
+        def settle(error: OSError | None) -> None:
+            if not done.done():
+                done.set_result(error)
+
         transports: list[FlowTransport] = []
 
         def made(stream: ServedStream) -> StreamHandler:
-            transports.append(FlowTransport(driver, stream, protocol, lambda error: _settle(done, error)))
+            transports.append(FlowTransport(driver, stream, protocol, settle))
             return transports[0]
 
-        stream = stack.open_stream(Endpoint.of(guest, port), made)
+        stack.servers.connect(Endpoint.of(guest, port), made)
         driver.kick()
         try:
-            await done
-        except asyncio.CancelledError:
-            stream.abort()
+            error = await done
+        except BaseException:
+            transports[0].abort()
             raise
+        if error is not None:
+            raise error
         return reader, asyncio.StreamWriter(transports[0], protocol, reader, driver.loop)
 
     async def start_server(self, handler: Handler, ip: str | IPv4Address, port: int) -> Server:
         """Serve guests that connect to `ip`:`port`; `handler(reader, writer)` as with asyncio.start_server.
 
         An address inside the net becomes the network's own (ARP, ping); one outside is taken over for that port only.
-        Raises SlirpError where something is served there already.
+        Raises SlirpError where something is served there already, or a guest has the address.
         """
-        driver = self._driver_now()
+        stack, driver = self._stack_now(), self._driver_now()
         endpoint = Endpoint.of(ip, port)
 
         def accepted(stream: ServedStream) -> StreamHandler:
             reader = asyncio.StreamReader(limit=READER_BYTES, loop=driver.loop)
-            protocol = asyncio.StreamReaderProtocol(reader, self._run(handler), loop=driver.loop)
-            return FlowTransport(driver, stream, protocol, lambda error: None)
+            protocol = asyncio.StreamReaderProtocol(reader, self._run(handler, driver.loop), loop=driver.loop)
+            return FlowTransport(driver, stream, protocol)
 
-        self._stack_now().serve_stream(endpoint, accepted)
-        return Server(self, endpoint)
+        stack.servers.serve_stream(endpoint, accepted)
+        return Server(stack, endpoint)
 
-    def _run(self, handler: Handler) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        """The handler as a task that `close` ends."""
+    def _run(
+        self, handler: Handler, loop: asyncio.AbstractEventLoop
+    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        """The handler as a task that `close` ends.  One that fails ends its connection, and the loop is told."""
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             result = handler(reader, writer)
-            if result is not None:
-                task = asyncio.ensure_future(_await(result))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            if result is None:
+                return
+            task = loop.create_task(_await(result))
+            self._tasks.add(task)
+            task.add_done_callback(lambda task: ended(task, writer))
+
+        def ended(task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+            self._tasks.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                context = {"message": "a server's handler has failed", "exception": error, "task": task}
+                loop.call_exception_handler(context)
+            if error is not None or task.cancelled():
+                writer.transport.abort()
 
         return connected
 
     # -- observation --------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Links, leases, neighbours, flows, forwards and counters, as plain values."""
+        """Links, leases, neighbours, flows, forwards and counters, as plain values (JSON can hold them)."""
         return self._stack_now().snapshot()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """What happens from now on; ends when the network is closed.  A reader that is too slow loses the oldest."""
-        wake = asyncio.Event()
-        subscription = self._stack_now().bus.subscribe(wake=wake.set)
-        try:
-            while True:
-                while (event := subscription.pop()) is not None:
-                    yield event
-                if self._stack is None:
-                    return
-                await wake.wait()
-                wake.clear()
-        except ClosedError:
-            return
-        finally:
-            subscription.close()
+    def events(self) -> EventStream:
+        """What happens from now on, for ``async for``; ends when the network is closed."""
+        return EventStream(self._stack_now().bus)
 
     def capture(self, path: str) -> None:
         """Write every frame from now on to a pcapng file.  Raises OSError where it cannot be made."""
@@ -229,14 +278,13 @@ class Network:
         self._driver_now().kick()
 
 
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 async def _await(result: Awaitable[None]) -> None:
     await result
-
-
-def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)

@@ -1,9 +1,11 @@
 """The composition root: a Config becomes an engine with services, links and forwards, and every punt finds its answer.
 
-No event loop is known here.  `fileno` is to be watched for reading, `process` to be called when it is readable (loops/);
-everything else happens inside `process`: frames, host sockets, resolvers, timers of Python.  One thread owns a stack.
+No event loop is known here.  `fileno` is to be watched for reading, `process` to be called when it is readable; `kick`
+makes what was asked from outside take effect (loops/ does all that).  Everything else happens inside those two: frames,
+host sockets, resolvers, timers of Python.  One thread owns a stack.
 
-Life: made, `start` (forwards and links open; raises what the user must mend), `process` again and again, `close`.
+Life: made, `start` (opens the forwards; raises what the user must mend), `process` again and again, `close`.
+Whatever is called inside `process` may close the stack.
 """
 
 from __future__ import annotations
@@ -14,18 +16,18 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config
-from pyslirp.dispatch import Dispatcher, ServiceStream
+from pyslirp.dispatch import Dispatcher, Punt
 from pyslirp.engine.core.core import Core
 from pyslirp.engine.reactor import Engine
-from pyslirp.errors import ClosedError, ForwardError, SlirpError
+from pyslirp.errors import ClosedError, ForwardError
 from pyslirp.events import Event, FlowDenied, FlowOpened, LinkDown, LinkUp
-from pyslirp.flows import DatagramHandler, ServedDatagrams, ServedStream, StreamHandler
-from pyslirp.forwards import Forwards, ports_to_try
+from pyslirp.flows import ends_of
+from pyslirp.forwards import Forwards
 from pyslirp.host.resolvers import Resolvers
 from pyslirp.host.upstream import Upstream
 from pyslirp.links.base import STREAM_MTU, Link, PortSpec
@@ -35,6 +37,7 @@ from pyslirp.nat.targets import Targets
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
+from pyslirp.servers import Servers
 from pyslirp.services.dhcp import DhcpService, DhcpSettings
 from pyslirp.services.dns import DnsService
 from pyslirp.snapshot import flows_of, neighbors_of
@@ -42,10 +45,12 @@ from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Deny, FlowName, How, Ve
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
+SHUT_DOWN = "the network is shut down"
+BAD_LENGTH = "a frame of {} bytes is announced; 14 to 69632 are possible: is this QEMU's stream framing?"
 
 _log = RateLimited(logging.getLogger("pyslirp.stack"))
 
-StreamFactory = Callable[[ServedStream], StreamHandler]
+AnyLink = TypeVar("AnyLink", bound=Link)
 PROHIBITED = Deny(How.PROHIBITED, "ping sockets are not permitted")
 
 
@@ -64,7 +69,7 @@ class Timer:
 @dataclass(slots=True)
 class _Port:
     name: str
-    lost: Callable[[str], None]
+    lost: Callable[[str], None] | None
 
 
 class Stack:
@@ -85,17 +90,29 @@ class Stack:
             self.core.add_address(pack(config.dns_alias))
         self.bus = Bus()
         self.links: list[Link] = []
-        self.targets = Targets(network.net, network.host, config.dns_alias, restrict=network.restrict)
-        self._servers: dict[tuple[bytes, int], StreamFactory] = {}
-        self._datagram_servers: dict[tuple[bytes, int], DatagramHandler] = {}
+        self.targets = Targets(
+            network.net,
+            network.host,
+            config.dns_alias,
+            restrict=network.restrict,
+            host_loopback=network.host_loopback,
+            dns_forward=config.dns.forward,
+        )
+        if network.outbound is not None:
+            self.engine.set_outbound(pack(network.outbound))
         self._ports: dict[int, _Port] = {}
         self._tokens = itertools.count(1)
         self._timers: list[tuple[int, int, Timer]] = []
         self._capture: Capture | None = None
+        self._backlog: list[Punt] = []
+        self._working = False
         self._closed = False
-        self._dispatcher = Dispatcher(self.core, self.engine.now, self._publish, self._new_flow, self._link_lost)
-        self.forwards = Forwards(
-            config, self.engine, self._dispatcher.inbound, self._publish, lambda: next(self._tokens)
+        self._told_of_ping = False
+        self._dispatcher = Dispatcher(self.core, self.engine.now, self.bus, self._new_flow, self._link_lost)
+        self.forwards = Forwards(config, self.engine, self._dispatcher.inbound, self.bus, lambda: next(self._tokens))
+        own: set[Address | None] = {network.host, config.dns_alias}
+        self.servers = Servers(
+            network.net, network.host, own, self.core, self.engine.now, self._dispatcher, self.targets, self.bus
         )
         self._upstream = Upstream(self, self._resolved)
         self._dispatcher.resolving = self._upstream
@@ -110,6 +127,7 @@ class Stack:
                     net=config.network.net,
                     host=config.network.host,
                     dns=config.dns.address,
+                    dns_enabled=config.dns.forward or config.dns_alias is None,
                     start=config.dhcp.start,
                     static=config.dhcp.leases,
                     lease_seconds=config.dhcp.lease_seconds,
@@ -121,7 +139,7 @@ class Stack:
                 )
             )
         )
-        if config.dns_alias is not None and not config.network.restrict:
+        if config.dns_alias is not None and config.dns.forward and not config.network.restrict:
             resolvers = Resolvers(chosen=config.dns.upstream)
             numbers = os.urandom
             self._dns = DnsService((config.dns_alias,), resolvers.current, lambda: int.from_bytes(numbers(2)))
@@ -130,7 +148,7 @@ class Stack:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the forwards of the configuration.  Raises ForwardError for the first that cannot be; then none listens."""
+        """Open the forwards of the configuration.  Raises ForwardError for the first that cannot be, and is closed."""
         try:
             for rule in self.config.forward.hostfwd:
                 self.forwards.add(rule)
@@ -139,67 +157,86 @@ class Stack:
             raise
 
     def close(self) -> None:
-        """End everything: guests are dropped, connections reset, descriptors closed.  May be called twice."""
+        """End everything: connections are reset, descriptors closed, handlers told.  May be called twice."""
         if self._closed:
             return
         self._closed = True
-        for link in self.links:
-            link.close()
+        self._dispatcher.close()
         self._upstream.close()
+        for link in self.links:
+            self._dispatcher.attempt(link.close)
+        for port in tuple(self._ports):
+            self._drop(port, SHUT_DOWN)
+        pending = self._backlog + self.core.punts()
+        self.engine.close()  # writes the last resets, then closes the links
+        self._dispatcher.end(pending)
+        self._dispatcher.watches.clear()
+        self._timers.clear()
         self.stop_capture()
         self.bus.close()
-        self.engine.close()
 
     @property
     def closed(self) -> bool:
         """Has `close` been called?"""
         return self._closed
 
+    @property
+    def working(self) -> bool:
+        """Are we inside `process` or `kick`, which make everything take effect before they return?"""
+        return self._working
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClosedError("the network has been closed")
+
     def fileno(self) -> int:
-        """The one descriptor to watch for reading."""
+        """The one descriptor to watch for reading; -1 once closed."""
         return self.engine.fileno()
 
     def process(self, *, wait: bool = False) -> None:
         """Do what there is to do now.  Bounded: where more is left, `fileno` stays readable.
 
-        wait: sleep in the engine until there is something for Python (or a signal), moving bytes meanwhile: the way of a
-        thread that has nothing else to do.
+        wait: sleep in the engine until there is something for Python (or a signal), moving bytes meanwhile: the way of
+        a thread that has nothing else to do.  Does nothing once closed.
         """
-        if self._closed:
+        if self._closed or self._working:
             return
-        punts = self.engine.run() if wait else self.engine.process()
-        for _ in range(ROUNDS):
-            if punts:
-                self._dispatcher.handle(punts)
-            self._expire()
-            if self.closed:  # a handler may have closed it
-                return
-            self.engine.flush()
-            punts = self.core.punts()
-            if not punts:
-                break
-        else:
-            self._dispatcher.handle(punts)
-            self.engine.flush()
-        if self._capture is not None:
-            self._write_capture()
-        self._set_deadline()
+        punts = self.engine.run() if wait and not self._backlog else self.engine.process()
+        self._answer(punts)
 
     def kick(self) -> None:
-        """Let what was asked of the stack from outside `process` take effect now."""
-        if self._closed:
-            raise ClosedError("the network has been closed")
-        self.engine.flush()
-        punts = self.core.punts()
-        if punts:
-            self._dispatcher.handle(punts)
-            self.engine.flush()
-        self._set_deadline()
+        """Let what was asked of the stack from outside `process` take effect now.  Raises ClosedError."""
+        self._check()
+        if not self._working:
+            self._answer([])
+
+    def _answer(self, punts: list[Punt]) -> None:
+        """Handle `punts`, and what comes of that, until nothing does or it is the turn of others."""
+        punts = self._backlog + punts
+        self._backlog = []
+        self._working = True
+        try:
+            for _ in range(ROUNDS):
+                self._dispatcher.handle(punts)
+                self._expire()
+                if self._closed:
+                    return
+                self.engine.flush()
+                punts = self.core.punts()
+                if not punts:
+                    break
+            self._backlog = self._dispatcher.links_first(punts)  # with punts left, flush has made `fileno` readable
+        finally:
+            self._working = False
+        if not self._closed:
+            self._write_capture()
+            self._set_deadline()
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def call_later(self, delay_ns: int, callback: Callable[[], None]) -> Timer:
         """Call back after `delay_ns` (LinkHost)."""
+        self._check()
         timer = Timer(self.engine.now() + delay_ns, callback)
         heapq.heappush(self._timers, (timer.at, next(self._tokens), timer))
         self._set_deadline()
@@ -210,25 +247,35 @@ class Stack:
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)[2]
             if timer.callback is not None:
-                timer.callback()
-        for service in self._dispatcher.services:
-            due = service.deadline()
-            if due is not None and due <= now:
-                self._dispatcher.perform(service.expire(now))
+                self._dispatcher.attempt(timer.callback)
+        if not self._closed:
+            self._dispatcher.expire()
 
     def _set_deadline(self) -> None:
-        deadlines = [due for service in self._dispatcher.services if (due := service.deadline()) is not None]
-        if self._timers:
-            deadlines.append(self._timers[0][0])
-        self.engine.set_deadline(min(deadlines) if deadlines else None)
+        due = self._dispatcher.deadline()
+        if self._timers and (due is None or self._timers[0][0] < due):
+            due = self._timers[0][0]
+        self.engine.set_deadline(due)
 
     # -- descriptors of Python (LinkHost, host/upstream.py's Watcher) --------------------------------------------------
 
-    def watch(self, fd: int, readable: Callable[[], None] | None, writable: Callable[[], None] | None = None) -> int:
-        """Call back whenever `fd` is ready; the token is for `unwatch`."""
+    def watch(
+        self,
+        fd: int,
+        readable: Callable[[], None] | None,
+        writable: Callable[[], None] | None = None,
+        ended: Callable[[], None] | None = None,
+    ) -> int:
+        """Call back whenever `fd` is ready; the token is for `unwatch`.
+
+        ended: called when the other side has gone, or the descriptor has failed; without it the others are.
+        """
         token = next(self._tokens)
 
         def ready(events: int) -> None:
+            if events & ~(READ | WRITE) and ended is not None:
+                ended()
+                return
             if events & ~READ and writable is not None:
                 writable()
             if events & ~WRITE and readable is not None and token in self._dispatcher.watches:
@@ -247,23 +294,25 @@ class Stack:
 
     def listen(self, address: ListenAddress) -> Listener:
         """Accept guests at `address`.  Raises LinkError."""
-        link = Listener(address, self.mtu)
-        link.open(self)
-        self.links.append(link)
-        return link
+        return self.open_link(Listener(address, self.mtu))
 
     def connect(self, address: ConnectAddress) -> Connector:
-        """Connect to a guest that listens at `address`, again and again.  Raises LinkError for a bad descriptor."""
-        link = Connector(address, self.mtu)
+        """Connect to a guest that listens at `address`, again and again.  Raises LinkError for what will never work."""
+        return self.open_link(Connector(address, self.mtu))
+
+    def open_link(self, link: AnyLink) -> AnyLink:
+        """Open any link; it is closed with the stack.  Raises LinkError."""
+        self._check()
         link.open(self)
         self.links.append(link)
         return link
 
-    def attach(self, spec: PortSpec, lost: Callable[[str], None]) -> int:
+    def attach(self, spec: PortSpec, lost: Callable[[str], None] | None = None) -> int:
         """A guest has come (LinkHost)."""
         try:
+            self._check()
             port = self.engine.attach_link(spec.fd, spec.mtu, spec.framing)
-        except OSError:
+        except BaseException:
             os.close(spec.fd)
             raise
         self._ports[port] = _Port(spec.name, lost)
@@ -274,48 +323,34 @@ class Stack:
 
     def detach(self, port: int, reason: str) -> None:
         """Take a guest's port away (LinkHost)."""
+        if self._drop(port, reason) is not None and not self._closed:
+            self.engine.detach_link(port)
+
+    def _drop(self, port: int, reason: str) -> _Port | None:
+        """Forget a port; None where there is none of that number."""
         gone = self._ports.pop(port, None)
         if gone is not None:
-            self._write_capture()
-            self.engine.detach_link(port)
+            self._write_capture()  # before another has this number
             self._publish(LinkDown(self.engine.now(), port, gone.name, reason))
+        return gone
 
     def _link_lost(self, port: int, why: int, detail: int) -> None:
-        gone = self._ports.get(port)
+        """The engine has lost a link, and has closed its port already."""
+        reason = "closed" if why == 0 else os.strerror(why) if why > 0 else BAD_LENGTH.format(detail)
+        gone = self._drop(port, reason)
         if gone is None:
             return
-        if why == 0:
-            reason = "closed"
-        elif why < 0:
-            reason = f"a frame of {detail} bytes is announced; 14 to 69632 are possible: is this QEMU's stream framing?"
+        if why < 0:
             _log.warning("%s: closed: %s", gone.name, reason)
-        else:
-            reason = os.strerror(why)
-        self.detach(port, reason)
-        gone.lost(reason)
+        if gone.lost is not None:
+            gone.lost(reason)
 
     # -- verdicts -----------------------------------------------------------------------------------------------------
 
     def _new_flow(self, flow: int, name: FlowName, ttl: int) -> None:
         del ttl  # the engine remembers it with the flow
-        if name.protocol == TCP:
-            factory = self._servers.get((name.far, name.far_port))
-            if factory is not None:
-                self._serve_stream(flow, name, factory)
-                return
-            service = self._dispatcher.stream_service(name.far, name.far_port)
-            if service is not None:
-                handled = service
-                self._serve_stream(
-                    flow, name, lambda stream: ServiceStream(self._dispatcher, handled, stream, self.engine.now)
-                )
-                return
-        elif name.protocol == UDP:
-            handler = self._datagram_servers.get((name.far, name.far_port))
-            if handler is not None:
-                self._serve_datagrams(flow, name, handler)
-                return
-        self._carry_out(flow, name, self.targets.decide(name))
+        if not self.servers.answer(flow, name):
+            self._carry_out(flow, name, self.targets.decide(name))
 
     def _carry_out(self, flow: int, name: FlowName, verdict: Verdict) -> None:
         if isinstance(verdict, Allow):
@@ -323,81 +358,37 @@ class Stack:
         if isinstance(verdict, Deny):
             self.core.deny(flow, verdict.how, self.engine.now())
             if len(self.bus):
-                guest, far = _ends(name)
-                self._publish(FlowDenied(self.engine.now(), PROTOCOLS[name.protocol], guest, far, verdict.reason))
+                self._publish(FlowDenied(self.engine.now(), PROTOCOLS[name.protocol], *ends_of(name), verdict.reason))
 
     def _connect(self, flow: int, name: FlowName, verdict: Allow) -> Deny | None:
-        """Open the host's side; a Deny where it cannot be."""
+        """Open the host's side; a Deny where it cannot be (where the host refuses a socket, the engine has said so)."""
         if name.protocol == TCP:
-            self.engine.connect_stream(flow, verdict.address, verdict.port, flow)
+            error = self.engine.connect_stream(flow, verdict.address, verdict.port, flow)
         elif name.protocol == UDP:
-            self.engine.connect_datagram(flow, verdict.address, verdict.port, flow)
+            error = self.engine.connect_datagram(flow, verdict.address, verdict.port, flow)
         else:
             try:
-                self.engine.connect_echo(flow, verdict.address, flow)
+                error = self.engine.connect_echo(flow, verdict.address, flow)
             except PermissionError:
-                _log.warning(
-                    "a guest's ping is refused: this user may not open ping sockets; widen the range of the sysctl "
-                    "net.ipv4.ping_group_range, e.g. to '0 2147483647'"
-                )
+                self._tell_of_ping()
                 return PROHIBITED
+        if error:
+            return Deny(How.SILENT, os.strerror(error))
         if len(self.bus):
-            guest, far = _ends(name)
             target = str(Endpoint(unpack(verdict.address), verdict.port))
-            self._publish(
-                FlowOpened(self.engine.now(), flow, PROTOCOLS[name.protocol], guest, far, target, inbound=False)
+            opened = FlowOpened(
+                self.engine.now(), flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False
             )
+            self._publish(opened)
         return None
 
-    def _serve_stream(self, flow: int, name: FlowName, factory: StreamFactory) -> None:
-        guest, far = _ends(name)
-        stream = ServedStream(self.core, self.engine.now, flow, guest, far)
-        self._dispatcher.streams[flow] = stream
-        stream.handler = factory(stream)
-        self.core.serve(flow, flow, self.engine.now())
-        if len(self.bus):
-            self._publish(FlowOpened(self.engine.now(), flow, "tcp", guest, far, "handler", inbound=False))
-
-    def _serve_datagrams(self, flow: int, name: FlowName, handler: DatagramHandler) -> None:
-        guest, far = _ends(name)
-        self._dispatcher.conversations[flow] = ServedDatagrams(self.core, self.engine.now, flow, guest, far, handler)
-        self.core.serve(flow, flow, self.engine.now())
-
-    # -- handlers of this process -------------------------------------------------------------------------------------
-
-    def serve_stream(self, endpoint: Endpoint, factory: StreamFactory) -> None:
-        """Answer guests' TCP connections to `endpoint` here; an address inside the net becomes one of our own.
-
-        Raises SlirpError where something is served there already.
-        """
-        key = (pack(endpoint.address), endpoint.port)
-        if key in self._servers or self._dispatcher.stream_service(*key) is not None:
-            raise SlirpError(f"{endpoint} is served already")
-        self._own(endpoint.address)
-        self._servers[key] = factory
-
-    def unserve_stream(self, endpoint: Endpoint) -> None:
-        """Answer no more new connections to `endpoint`."""
-        self._servers.pop((pack(endpoint.address), endpoint.port), None)
-
-    def _own(self, address: Address) -> None:
-        if address in self.config.network.net:
-            self.core.add_address(pack(address))
-
-    def open_stream(self, guest: Endpoint, factory: StreamFactory, source: Endpoint | None = None) -> ServedStream:
-        """Connect to a guest's port from this process; `source` (default: the gateway, a free port) is whom it sees.
-
-        The handler's `connected` or `closed` follows.  Raises SlirpError when no source port is free.
-        """
-        for port in ports_to_try(source.port if source is not None else 0):
-            far = Endpoint(source.address if source is not None else self.host, port)
-            flow = self.core.open(pack(guest.address), guest.port, pack(far.address), far.port, 0, self.engine.now())
-            if flow:
-                stream = ServedStream(self.core, self.engine.now, flow, guest, far)
-                self._dispatcher.streams[flow] = stream
-                stream.handler = factory(stream)
-                return stream
-        raise SlirpError(f"no source port is free for a connection to {guest}")
+    def _tell_of_ping(self) -> None:
+        if not self._told_of_ping:
+            self._told_of_ping = True
+            _log.warning(
+                "guests' pings are refused: this user may not open ping sockets; widen the range of the sysctl "
+                "net.ipv4.ping_group_range, e.g. to '0 2147483647'"
+            )
 
     # -- resolvers ----------------------------------------------------------------------------------------------------
 
@@ -408,11 +399,15 @@ class Stack:
     # -- observation --------------------------------------------------------------------------------------------------
 
     def _publish(self, event: Event) -> None:
-        if len(self.bus):
-            self.bus.publish(event)
+        self.bus.publish(event)
 
     def start_capture(self, path: str) -> None:
-        """Write every frame of every port to a pcapng file.  Raises OSError where it cannot be made."""
+        """Write every frame of every port to a pcapng file, in place of one that is written now.
+
+        Raises OSError where it cannot be made.
+        """
+        self._check()
+        self.stop_capture()
         self._capture = Capture(path, self.engine.now(), self.core.captured)
         for number, port in self._ports.items():
             self._capture.add_port(number, port.name)
@@ -430,8 +425,7 @@ class Stack:
             return
         self._capture.write()
         if not self._capture.active:
-            self.core.capturing = False
-            self._capture = None
+            self.stop_capture()
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that there is to know, as plain values: links, leases, neighbours, flows, forwards, counters."""
@@ -459,8 +453,5 @@ class Stack:
             "services": {service.name: service.snapshot() for service in self._dispatcher.services},
             "counters": self.core.counters(),
             "memory": self.core.memory(),
+            "engine": self.engine.snapshot(),
         }
-
-
-def _ends(name: FlowName) -> tuple[Endpoint, Endpoint]:
-    return Endpoint(unpack(name.guest), name.guest_port), Endpoint(unpack(name.far), name.far_port)

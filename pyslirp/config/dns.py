@@ -91,6 +91,7 @@ class DnsConfig:
     """
 
     address: IPv4Address = DEFAULT_DNS  #: what DHCP announces as the name server
+    forward: bool = True  #: an alias answers; else it is silent, and DHCP announces no name server
     search: tuple[str, ...] = ()  #: DHCP option 119, in order
     upstream: tuple[Endpoint, ...] = ()  #: resolvers to ask, in order; empty: the host's, from resolv.conf
 

@@ -130,6 +130,8 @@ class NetworkConfig:
 
     net: IPv4Network = DEFAULT_NET  #: the guests' prefix; every address below lies in it
     host: IPv4Address = DEFAULT_HOST  #: the gateway, which is also the alias of the host's loopback
+    host_loopback: bool = True  #: the gateway's address leads to the host's loopback; else nowhere
+    outbound: IPv4Address | None = None  #: of the host: what its IPv4 sockets for guests are bound to; None: it chooses
     restrict: bool = False  #: nothing leaves the network but what hostfwd lets in and the services here answer
     ipv4: bool = True  #: IPv4 is spoken
     ipv6: bool = False  #: IPv6 is spoken (not yet)

@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     net: str | IPv4Network | None
     ip: str | None
     host: str | IPv4Address | None
+    host_loopback: bool | str | None
+    outbound_addr: str | IPv4Address | None
     restrict: bool | str | None
     mtu: int | str | None
     dhcpstart: str | IPv4Address | None
@@ -41,6 +43,7 @@ class Options(TypedDict, total=False):
     hostname: str | None
     domainname: str | None
     dns: str | IPv4Address | None
+    dns_forward: bool | str | None
     dnssearch: Sequence[str] | None
     dns_upstream: Sequence[str | Endpoint] | None
     hostfwd: Sequence[str | HostForward] | None

@@ -11,6 +11,14 @@ from pyslirp.errors import ForwardError
 
 BACKLOG = 1024  #: connections that the kernel holds while a guest is slow; libslirp has 1
 
+_HINTS = {
+    errno.EADDRINUSE: "; choose another host port, or 0 for a free one",
+    errno.EACCES: "; choose a host port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start",
+    errno.EADDRNOTAVAIL: "; the address is not one of this host's",
+    errno.EAFNOSUPPORT: "; this host has no IPv6",
+    errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+}
+
 
 def open_forward(rule: str, protocol: str, address: Address, port: int) -> socket.socket:
     """A non-blocking socket for the rule printed as `rule`: "tcp" bound and listening, "udp" bound.
@@ -19,7 +27,10 @@ def open_forward(rule: str, protocol: str, address: Address, port: int) -> socke
     """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    opened = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        opened = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise _refused(rule, error) from None
     try:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -41,10 +52,6 @@ def bound_endpoint(opened: socket.socket) -> Endpoint:
 
 
 def _refused(rule: str, error: OSError) -> ForwardError:
-    hint = {
-        errno.EADDRINUSE: "; choose another host port, or 0 for a free one",
-        errno.EACCES: "; choose a host port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start",
-        errno.EADDRNOTAVAIL: "; the address is not one of this host's",
-    }.get(error.errno or 0, "")
     reason = os.strerror(error.errno) if error.errno else str(error)
+    hint = _HINTS.get(error.errno or 0, "")
     return ForwardError(error.errno, f"Could not set up host forwarding rule '{rule}': {reason}{hint}")

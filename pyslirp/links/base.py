@@ -1,7 +1,7 @@
 """The contract of a link: how guests come to a port of the switch, and what the stack does for a link.
 
-A link opens and negotiates in Python; once a guest is attached the engine moves the frames.  Connecting, listening again
-and reconnecting are states of the link: the stack sees ports come and go.
+A link opens and negotiates in Python; once a guest is attached the engine moves the frames.  Connecting, listening
+again and reconnecting are states of the link: the stack sees ports come and go.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ STREAM_MTU = 65520  #: largest IP packet of QEMU's stream framing that we announ
 class PortSpec:
     """A guest that is to be attached to the switch."""
 
-    fd: int  #: owned by the engine from now on
-    framing: str  #: "stream": QEMU's 4-byte length in front of each frame
+    fd: int  #: what the framing is of; owned by the engine from now on
+    framing: str  #: "stream", a stream socket with QEMU's 4-byte length in front of each frame; "tap", "seqpacket"
     mtu: int  #: largest IP packet the link carries, bytes
     name: str  #: for people: events, captures, logs
 
@@ -27,7 +27,7 @@ class LinkHost(Protocol):
     """What a link may ask of the stack."""
 
     def watch(self, fd: int, readable: Callable[[], None] | None, writable: Callable[[], None] | None = None) -> Any:
-        """Call back when `fd` is ready; the token is for `unwatch`."""
+        """Call back whenever `fd` is ready; the token is for `unwatch`.  Raises OSError."""
 
     def unwatch(self, token: Any) -> None:
         """End a watch, before the descriptor is closed."""
@@ -36,7 +36,10 @@ class LinkHost(Protocol):
         """Call back after `delay_ns`; the token has `cancel()`."""
 
     def attach(self, spec: PortSpec, lost: Callable[[str], None]) -> int:
-        """Make a port; `lost(reason)` is called when the guest has gone.  Raises OSError, and then has closed the fd."""
+        """Make a port; `lost(reason)` is called when the guest has gone.  Where it raises it has closed the fd.
+
+        Raises OSError where there is no port or no memory for one more guest.
+        """
 
     def detach(self, port: int, reason: str) -> None:
         """Take the port away; `lost` is not called."""

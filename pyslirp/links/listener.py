@@ -1,10 +1,13 @@
 """``--listen``: a stream socket that QEMU's ``-netdev socket,connect=`` and ``-netdev stream`` connect to.
 
-Each accepted connection is a port of the switch.  An empty host is loopback and a Unix socket has mode 0600: whoever may
-connect is inside the network, and reaches the host's loopback.
+Each accepted connection is a port of the switch.  An empty host is loopback and a Unix socket has mode 0600: whoever
+may connect is inside the network, and reaches the host's loopback.
 
-A Unix socket that a killed process has left behind is recognised by trying it (connect is refused) and replaced; one where
-somebody answers is refused.  The path is unlinked at close only while it is still our socket.
+A Unix socket that a killed process has left behind is recognised by trying it (connect is refused) and replaced; one
+where somebody answers is refused.  The path is unlinked at close only while it is still our socket.
+
+States: closed, open; and paused for PAUSE_NS when the host has run out of descriptors, because a level-triggered
+listener would be told of the same connection for ever.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import os
 import socket
 import stat
 from dataclasses import replace
-from pathlib import Path
 
 from pyslirp.config.link import ListenAddress
 from pyslirp.errors import LinkError
@@ -23,13 +25,23 @@ from pyslirp.links.base import LinkHost, PortSpec
 
 BACKLOG = 128
 GUESTS_MAX = 250  #: of one listener; the switch has 256 ports
-PAUSE_NS = 1_000_000_000  #: before accepting again after the host has run out of descriptors
+ACCEPTS_MAX = 16  #: connections taken at once, before others have their turn
+PAUSE_NS = 1_000_000_000
+
+_PRIVATE = 0o600
+_HINTS = {
+    errno.EADDRINUSE: "stop the other process or choose another address",
+    errno.EACCES: "choose a port from 1024 on, or a path that you may write to",
+    errno.EADDRNOTAVAIL: "the address is not one of this host's",
+    errno.ENOENT: "the directory must exist",
+    errno.EAFNOSUPPORT: "this host has no IPv6",
+}
 
 _log = logging.getLogger("pyslirp.links.listener")
 
 
 class Listener:
-    """A listening link.  States: closed, open; and paused for PAUSE_NS when descriptors have run out."""
+    """A listening link."""
 
     def __init__(self, address: ListenAddress, mtu: int) -> None:
         """`mtu`: largest IP packet that guests here may send, bytes."""
@@ -38,32 +50,34 @@ class Listener:
         self._host: LinkHost | None = None
         self._socket: socket.socket | None = None
         self._watch: object | None = None
-        self._inode: tuple[int, int] | None = None
+        self._file: tuple[int, int] | None = None  # device and inode of our Unix socket
         self._ports: set[int] = set()
         self._guests = 0
+        self._full = False  # and that has been said
 
     def open(self, host: LinkHost) -> None:
         """Bind and listen.  Raises LinkError naming the address, the reason and the remedy."""
         self._host = host
         try:
             self._socket = self._bind()
+            self._socket.setblocking(False)
+            self._watch = host.watch(self._socket.fileno(), self._accept)
         except OSError as error:
+            self.close()
             raise LinkError(error.errno, f"--listen {self._address}: {_explain(error)}") from None
-        self._socket.setblocking(False)
-        self._watch = host.watch(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
         """Stop listening, drop the guests, take the socket file away."""
-        if self._socket is None or self._host is None:
-            return
         self._unwatch()
-        for port in tuple(self._ports):
-            self._host.detach(port, "the network is shut down")
-        self._ports.clear()
-        self._socket.close()
-        self._socket = None
-        if self._inode is not None and _inode(self._address.path) == self._inode:
-            Path(self._address.path).unlink(missing_ok=True)
+        if self._host is not None:
+            while self._ports:
+                self._host.detach(self._ports.pop(), "the network is shut down")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._file is not None and _identity(self._address.path) == self._file:
+            _unlink(self._address.path)
+        self._file = None
 
     @property
     def address(self) -> ListenAddress:
@@ -81,19 +95,7 @@ class Listener:
             return self._bind_unix()
         if self._address.kind == "fd":
             return _adopt(self._address.fd)
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            self._address.host, self._address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            bound.bind(where)
-            bound.listen(BACKLOG)
-        except OSError:
-            bound.close()
-            raise
+        bound = _bind_inet(self._address)
         self._address = replace(self._address, port=bound.getsockname()[1])
         return bound
 
@@ -101,29 +103,31 @@ class Listener:
         path = self._address.path
         _remove_stale(path)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        mask = os.umask(0o177)  # bind() makes the file: it must never be open to others, not even for a moment
         try:
+            # Linux gives the file the mode of the socket (unix_bind_bsd in net/unix/af_unix.c): at no moment is it open
+            # to others, and no other thread of the process sees a changed umask.
+            os.fchmod(bound.fileno(), _PRIVATE)
             bound.bind(path)
+            self._file = _identity(path)
+            bound.listen(BACKLOG)
         except OSError:
             bound.close()
             raise
-        finally:
-            os.umask(mask)
-        self._inode = _inode(path)
-        bound.listen(BACKLOG)
         return bound
 
     # -- accepting ----------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        while self._socket is not None:
+        for _ in range(ACCEPTS_MAX):
+            if self._socket is None:
+                return
             try:
                 guest, peer = self._socket.accept()
             except BlockingIOError:
                 return
+            except ConnectionAbortedError:
+                continue
             except OSError as error:
-                if error.errno in {errno.ECONNABORTED, errno.EINTR}:
-                    continue
                 self._pause(error)
                 return
             self._attach(guest, peer)
@@ -131,27 +135,31 @@ class Listener:
     def _attach(self, guest: socket.socket, peer: object) -> None:
         assert self._host is not None
         if len(self._ports) >= GUESTS_MAX:
-            _log.warning("%s: a guest is refused, %d are attached", self.describe(), GUESTS_MAX)
             guest.close()
+            self._refused(f"{GUESTS_MAX} are attached")
             return
         self._guests += 1
         name = f"{self.describe()}#{self._guests}"
-        guest.setblocking(False)
-        if guest.family != socket.AF_UNIX:
-            guest.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         attached: list[int] = []
 
         def lost(reason: str) -> None:
             self._ports.discard(attached[0])
+            self._full = False
             _log.info("%s: guest gone (%s)", name, reason)
 
+        guest.setblocking(False)
         try:
             attached.append(self._host.attach(PortSpec(guest.detach(), "stream", self._mtu, name), lost))
         except OSError as error:
-            _log.warning("%s: a guest cannot be attached: %s", self.describe(), error.strerror or error)
+            self._refused(error.strerror or str(error))
             return
         self._ports.add(attached[0])
         _log.info("%s: guest attached (%s)", name, peer or "local")
+
+    def _refused(self, reason: str) -> None:
+        if not self._full:  # once, until a guest has gone
+            self._full = True
+            _log.warning("%s: a guest is refused: %s", self.describe(), reason)
 
     def _unwatch(self) -> None:
         if self._watch is not None and self._host is not None:
@@ -159,7 +167,6 @@ class Listener:
             self._watch = None
 
     def _pause(self, error: OSError) -> None:
-        """Descriptors have run out: a level-triggered listener would spin."""
         assert self._host is not None
         _log.warning("%s: cannot accept: %s; trying again in a second", self.describe(), error.strerror or error)
         self._unwatch()
@@ -171,12 +178,45 @@ class Listener:
             self._accept()
 
 
-def _inode(path: str) -> tuple[int, int] | None:
+def _bind_inet(address: ListenAddress) -> socket.socket:
+    """A listening socket at the first address of the host's name that it can have; raises OSError."""
+    refusal = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    found = socket.getaddrinfo(address.host.encode(), address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, where in found:
+        try:
+            bound = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        except OSError as error:
+            refusal = error
+            continue
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(where)
+            bound.listen(BACKLOG)
+        except OSError as error:
+            bound.close()
+            refusal = error
+            continue
+        return bound
+    raise refusal
+
+
+def _identity(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116 - the pair is what identifies it
+        status = os.lstat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 - a path of bytes that need not be text
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("unix:%s: the socket file stays: %s", path, error.strerror)
 
 
 def _remove_stale(path: str) -> None:
@@ -189,14 +229,13 @@ def _remove_stale(path: str) -> None:
         raise FileExistsError(errno.EEXIST, "file exists and it's not unix socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
-            return
-        except (BlockingIOError, OSError):
-            pass
-    raise OSError(errno.EADDRINUSE, "somebody listens there already")
+        code = probe.connect_ex(path)
+    if code == errno.ECONNREFUSED:
+        _unlink(path)
+    elif code in {0, errno.EAGAIN}:  # accepted, or the backlog is full
+        raise OSError(errno.EADDRINUSE, "somebody listens there already")
+    elif code != errno.ENOENT:
+        raise OSError(code, os.strerror(code))
 
 
 def _adopt(fd: int) -> socket.socket:
@@ -214,10 +253,5 @@ def _adopt(fd: int) -> socket.socket:
 
 def _explain(error: OSError) -> str:
     reason = error.strerror or str(error)
-    if error.errno == errno.EADDRINUSE:
-        return f"{reason}; stop the other process or choose another address"
-    if error.errno == errno.EACCES:
-        return f"{reason}; choose a port from 1024 on, or a path that you may write to"
-    if error.errno == errno.ENOENT:
-        return f"{reason}; the directory must exist"
-    return reason
+    hint = _HINTS.get(error.errno or 0)
+    return f"{reason}; {hint}" if hint else reason

@@ -3,15 +3,19 @@
 ===============================  =====================================================================
 the guest speaks to              it reaches
 ===============================  =====================================================================
-the host alias (``host=``, .2)   the host's loopback, same port
-the DNS alias (``dns=``, .3)     the DNS service at port 53; any other port is unreachable
+the host alias (``host=``, .2)   the host's loopback, same port; with host-loopback=off it is net unreachable
+the DNS alias (``dns=``, .3)     the DNS service at port 53; any other port is net unreachable; with dns-forward=off
+                                 nothing, and nothing is said
+an address of a Python server    that server at its port; any other port is refused
 another address of the net       host unreachable: nobody is there (libslirp sends it to the real network)
 127.0.0.0/8, 0.0.0.0/8, ::1      net unreachable: the host's own loopback has the host alias
-a multicast or broadcast address net unreachable
+240.0.0.0/4, fe80::/10           net unreachable: reserved, and the host's own link
+multicast, broadcast             nothing, and nothing is said (RFC 1122 section 3.2.2); the engine drops it before
 anything else                    that address, by the host's own routes
 ===============================  =====================================================================
 
-With ``restrict=on`` only the services are left: TCP is reset, UDP is silent, a ping is prohibited (libslirp's rules).
+With ``restrict=on`` only the services and the Python servers are left, which are asked before this table: TCP is reset,
+UDP is silent, a ping is prohibited (libslirp's rules).
 """
 
 from __future__ import annotations
@@ -22,10 +26,15 @@ from pyslirp.addresses import MAPPED_PREFIX, pack
 from pyslirp.verdicts import ICMP, TCP, Allow, Deny, FlowName, How, Verdict
 
 LOOPBACK = pack(IPv4Address("127.0.0.1"))
+BROADCAST = pack(IPv4Address("255.255.255.255"))
 
 _NOBODY = Deny(How.HOST_UNREACHABLE, "no such guest")
+_NO_SERVER = Deny(How.RESET, "no server at this port")
 _NOT_HERE = Deny(How.NET_UNREACHABLE, "not reachable from a guest")
 _NO_SERVICE = Deny(How.NET_UNREACHABLE, "the DNS alias answers at port 53 only")
+_NO_LOOPBACK = Deny(How.NET_UNREACHABLE, "host-loopback=off")
+_NO_DNS = Deny(How.SILENT, "dns-forward=off")
+_FOR_ALL = Deny(How.SILENT, "multicast and broadcast end here")
 _RESTRICTED = {
     TCP: Deny(How.RESET, "restrict=on"),
     ICMP: Deny(How.PROHIBITED, "restrict=on"),
@@ -36,13 +45,30 @@ _RESTRICTED_SILENT = Deny(How.SILENT, "restrict=on")
 class Targets:
     """The address plan of one network as a decision."""
 
-    def __init__(self, net: IPv4Network, host: IPv4Address, dns: IPv4Address | None, *, restrict: bool) -> None:
+    def __init__(
+        self,
+        net: IPv4Network,
+        host: IPv4Address,
+        dns: IPv4Address | None,
+        *,
+        restrict: bool,
+        host_loopback: bool = True,
+        dns_forward: bool = True,
+    ) -> None:
         """`dns`: the DNS alias, or None where this network has none."""
-        self._prefix = net.prefixlen
-        self._net = int(net.network_address) >> (32 - net.prefixlen) if net.prefixlen else 0
+        self._shift = 32 - net.prefixlen
+        self._net = int(net.network_address) >> self._shift
+        self._net_broadcast = pack(net.broadcast_address)
         self._host = pack(host)
+        self._at_host = None if host_loopback else _NO_LOOPBACK
         self._dns = pack(dns) if dns is not None else None
+        self._at_dns = _NO_SERVICE if dns_forward else _NO_DNS
+        self._servers: set[bytes] = set()
         self.restrict = restrict  #: may be changed while the network runs; established flows stay
+
+    def add_server(self, address: bytes) -> None:
+        """`address`, 16 engine bytes, is that of a Python server from now on."""
+        self._servers.add(address)
 
     def decide(self, name: FlowName) -> Verdict:
         """Where this new flow of a guest goes."""
@@ -50,15 +76,27 @@ class Targets:
             return _RESTRICTED.get(name.protocol, _RESTRICTED_SILENT)
         far = name.far
         if far == self._host:
-            return Allow(LOOPBACK, name.far_port)
+            return self._at_host or Allow(LOOPBACK, name.far_port)
         if far == self._dns:
-            return _NO_SERVICE
-        if far.startswith(MAPPED_PREFIX):
-            first = far[12]
-            if first in {0, 127} or first >= 224:
-                return _NOT_HERE
-            if int.from_bytes(far[12:]) >> (32 - self._prefix) == self._net:
-                return _NOBODY
-        elif far[0] == 0xFF or far[:15] == bytes(15):
+            return self._at_dns
+        if far in self._servers:
+            return _NO_SERVER
+        elsewhere = self._elsewhere4(far) if far.startswith(MAPPED_PREFIX) else _elsewhere6(far)
+        return elsewhere or Allow(far, name.far_port)
+
+    def _elsewhere4(self, far: bytes) -> Deny | None:
+        """Why an IPv4 address is not one of the host's network; None where it is."""
+        first = far[12]
+        if 224 <= first < 240 or far in (BROADCAST, self._net_broadcast):
+            return _FOR_ALL
+        if first in {0, 127} or first >= 240:
             return _NOT_HERE
-        return Allow(far, name.far_port)
+        return _NOBODY if int.from_bytes(far[12:]) >> self._shift == self._net else None
+
+
+def _elsewhere6(far: bytes) -> Deny | None:
+    """Why an IPv6 address is not one of the host's network; None where it is."""
+    if far[0] == 0xFF:
+        return _FOR_ALL
+    link_local = far[0] == 0xFE and far[1] & 0xC0 == 0x80
+    return _NOT_HERE if link_local or far[:15] == bytes(15) else None

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pyslirp._version import __version__
 from pyslirp.observe.pcapng import PcapngWriter
 
-Taken = tuple[
-    list[tuple[int, bool, int, bytes]], int
-]  #: frames as (port, from the guest, ns, frame), and how many were lost
+#: Frames as (port, from the guest, ns, frame), and how many were lost in all.
+Taken = tuple[list[tuple[int, bool, int, bytes]], int]
 
 
 class Capture:
@@ -25,7 +24,7 @@ class Capture:
         self._take = take
         self._wall_ns = time.time_ns() - now  # engine time becomes the time of day
         self._interfaces: dict[int, int] = {}
-        self._lost = 0
+        _, self._lost = take()  # what an earlier capture has left is not this one's
 
     @property
     def active(self) -> bool:
@@ -33,7 +32,7 @@ class Capture:
         return self._writer.active
 
     def add_port(self, port: int, name: str) -> None:
-        """A port has come; a number that was used before is another interface now."""
+        """A port has come; a number that was used before is another interface now (`write` first)."""
         self._interfaces[port] = self._writer.interface(name)
 
     def write(self) -> None:
@@ -45,6 +44,7 @@ class Capture:
             if interface is not None:
                 self._writer.packet(interface, when + self._wall_ns, frame, inbound, dropped=dropped)
                 dropped = 0
+        self._lost -= dropped  # nobody has been told of these yet
         if frames:
             self._writer.flush()
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from ipaddress import IPv4Address
-
-import dpkt
+from typing import Any
 
 from pyslirp.addresses import Mac
 
@@ -146,13 +146,21 @@ class Request:
         return None if raw is None else IPv4Address(raw)
 
 
+@cache
+def _dpkt_dhcp() -> Any:
+    """The messages of dpkt, from the first one on: to import it takes a third of the start-up time, and 6 MB."""
+    from dpkt.dhcp import DHCP  # noqa: PLC0415
+
+    return DHCP
+
+
 def read_request(payload: bytes) -> Request:
     """The request in a datagram to port 67; raises MalformedError for what no client may send."""
     if len(payload) < OPTIONS_AT:
         raise MalformedError("short")
     if len(payload) > MAX_REQUEST_BYTES:
         raise MalformedError("long")
-    head = dpkt.dhcp.DHCP(payload[:OPTIONS_AT])  # the fixed part alone, and all of it: nothing for dpkt to refuse
+    head = _dpkt_dhcp()(payload[:OPTIONS_AT])  # the fixed part alone, and all of it: nothing for dpkt to refuse
     if head.op != OP_REQUEST:
         raise MalformedError("not_request")
     if head.hrd != ETHERNET or head.hln != 6 or head.chaddr[0] & 1 or not any(head.chaddr):
@@ -182,7 +190,7 @@ def _kind(options: dict[int, bytes]) -> Kind | None:
         raise MalformedError("message_type") from error
 
 
-def _read_options(payload: bytes, head: dpkt.dhcp.DHCP) -> dict[int, bytes]:
+def _read_options(payload: bytes, head: Any) -> dict[int, bytes]:
     """Every option by code, joined in the order of RFC 3396 section 5: options field, then file, then sname."""
     options: dict[int, bytes] = {}
     _walk(payload[OPTIONS_AT:], options)
@@ -233,7 +241,7 @@ def build_reply(
     DHCP, 300 bytes for BOOTP), for which a DHCP reply may use the file and sname fields (option overload).
     """
     areas = _lay_out(options, request)
-    reply = dpkt.dhcp.DHCP(
+    reply = _dpkt_dhcp()(
         op=OP_REPLY,
         hrd=ETHERNET,
         hln=6,

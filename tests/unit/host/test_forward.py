@@ -1,0 +1,99 @@
+"""The sockets of forwarding rules, on the host's loopback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+
+from pyslirp.addresses import Endpoint
+from pyslirp.errors import ForwardError
+from pyslirp.host.forward import BACKLOG, bound_endpoint, open_forward
+from tests.unit.loops.wired_guest import descriptors
+
+LOOPBACK = IPv4Address("127.0.0.1")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+@pytest.mark.parametrize(("protocol", "kind"), [("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)])
+def test_a_socket_listens_where_it_is_told(protocol: str, kind: socket.SocketKind, address: str) -> None:
+    with open_forward("rule", protocol, ip_address(address), 0) as opened:
+        listen = bound_endpoint(opened)
+        assert listen == Endpoint(ip_address(address), opened.getsockname()[1])
+        assert listen.port
+        assert opened.type == kind
+        assert not opened.getblocking()
+        assert not opened.get_inheritable()
+        if protocol == "tcp":
+            assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_ipv6_does_not_take_the_ipv4_port() -> None:
+    with open_forward("rule", "tcp", IPv6Address("::"), 0) as opened:
+        port = bound_endpoint(opened).port
+        open_forward("rule", "tcp", LOOPBACK, port).close()
+
+
+def test_a_port_is_free_again_at_once() -> None:
+    """Connections of an earlier rule that linger in TIME_WAIT are no obstacle."""
+    with open_forward("rule", "tcp", LOOPBACK, 0) as opened:
+        port = bound_endpoint(opened).port
+        with socket.create_connection(("127.0.0.1", port)):
+            opened.setblocking(True)
+            opened.accept()[0].close()
+    open_forward("rule", "tcp", LOOPBACK, port).close()
+
+
+def test_many_clients_may_wait() -> None:
+    with open_forward("rule", "tcp", LOOPBACK, 0) as opened:
+        port = bound_endpoint(opened).port
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(100)]
+        for client in clients:
+            client.close()
+    assert BACKLOG >= 100
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_in_use(protocol: str) -> None:
+    with open_forward("rule", protocol, LOOPBACK, 0) as opened, pytest.raises(ForwardError) as caught:
+        open_forward("udp::1-:2", protocol, LOOPBACK, bound_endpoint(opened).port)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert caught.value.strerror == (
+        "Could not set up host forwarding rule 'udp::1-:2': Address already in use; choose another host port, "
+        "or 0 for a free one"
+    )
+
+
+def test_an_address_that_is_not_ours() -> None:
+    with pytest.raises(ForwardError, match="Cannot assign requested address; the address is not one of this host's"):
+        open_forward("rule", "tcp", IPv4Address("192.0.2.1"), 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.EACCES, "choose a host port from 1024 on"),
+        (errno.EMFILE, "raise the limit of open files"),
+        (errno.EAFNOSUPPORT, "this host has no IPv6"),
+        (errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_a_host_that_has_no_socket(monkeypatch: pytest.MonkeyPatch, code: int, hint: str) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("pyslirp.host.forward.socket.socket", refuse)
+    with pytest.raises(ForwardError, match=hint) as caught:
+        open_forward("rule", "tcp", LOOPBACK, 22)
+    assert caught.value.errno == code
+
+
+def test_what_is_refused_leaves_no_descriptor() -> None:
+    before = descriptors()
+    for _ in range(3):
+        with pytest.raises(ForwardError):
+            open_forward("rule", "tcp", IPv4Address("192.0.2.1"), 0)
+    assert descriptors() == before

@@ -1,0 +1,89 @@
+"""Configuring an interface: the steps, their order, and which of them is blamed."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Self
+
+import pytest
+
+from pyslirp.addresses import Mac
+from pyslirp.errors import LinkError
+from pyslirp.links import interface
+from pyslirp.links.interface import InterfaceSettings, configure
+from pyslirp.links.netlink import (
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    address_message,
+    default_route_message,
+    link_message,
+)
+
+LO, TAP = 1, 7
+MAC = Mac("0e:d4:18:d9:38:fb")
+SETTINGS = InterfaceSettings(IPv4Interface("10.0.2.15/24"), IPv4Address("10.0.2.2"), 1500, MAC)
+
+
+class Kernel:
+    """Takes requests, and refuses one of them."""
+
+    asked: list[tuple[int, bytes]]
+    refused: int
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def ask(self, kind: int, body: bytes, flags: int = 0) -> None:  # noqa: ARG002 - as the real one
+        if len(self.asked) == self.refused:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        self.asked.append((kind, body))
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> type[Kernel]:
+    class Fresh(Kernel):
+        asked: list[tuple[int, bytes]] = []  # noqa: RUF012 - one for each test
+        refused = -1
+
+    monkeypatch.setattr(interface, "Netlink", Fresh)
+    monkeypatch.setattr(socket, "if_nametoindex", {"lo": LO, "tap0": TAP}.__getitem__)
+    return Fresh
+
+
+def test_everything_in_the_order_that_works(kernel: type[Kernel]) -> None:
+    configure("tap0", SETTINGS)
+    assert kernel.asked == [
+        (RTM_NEWLINK, link_message(LO, up=True)),
+        (RTM_NEWLINK, link_message(TAP, mtu=1500, mac=MAC)),
+        (RTM_NEWLINK, link_message(TAP, up=True)),
+        (RTM_NEWADDR, address_message(TAP, SETTINGS.address)),
+        (RTM_NEWROUTE, default_route_message(TAP, SETTINGS.gateway)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        (0, "set lo up"),
+        (1, "set MTU 1500 and MAC address 0e:d4:18:d9:38:fb"),
+        (2, "set it up"),
+        (3, "add the address 10.0.2.15/24"),
+        (4, "add the default route by 10.0.2.2"),
+    ],
+)
+def test_the_step_that_failed_is_named(kernel: type[Kernel], step: int, what: str) -> None:
+    kernel.refused = step
+    with pytest.raises(LinkError) as caught:
+        configure("tap0", SETTINGS)
+    assert caught.value.args == (errno.EPERM, f"tap0: cannot {what}: Operation not permitted")
+
+
+def test_an_interface_that_is_not_there() -> None:
+    with pytest.raises(LinkError, match=r"no-such-tap: cannot find it: No such device|no interface with this name"):
+        configure("no-such-tap", SETTINGS)

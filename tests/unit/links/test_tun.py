@@ -1,0 +1,87 @@
+"""/dev/net/tun: what is said where it cannot be used.  Real taps are in tests/interop/test_namespace.py."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+import pytest
+
+from pyslirp.errors import LinkError
+from pyslirp.links import tun
+from pyslirp.links.tun import IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, Tap, inspect_tap, open_tap
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOENT, "; load the module (modprobe tun), or give the container its device (--device /dev/net/tun)"),
+        (errno.EACCES, "; this user may not open it: chmod 666 /dev/net/tun"),
+        (errno.EPERM, "; the container may not use it"),
+        (errno.EMFILE, ""),
+    ],
+)
+def test_a_device_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, number: int, hint: str) -> None:
+    def refuse(path: str, flags: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(LinkError) as caught:
+        open_tap("tap0")
+    assert caught.value.errno == number
+    assert caught.value.args[1].startswith(f"/dev/net/tun: {os.strerror(number)}{hint}")
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EBUSY, "another process has this tap"),
+        (errno.EPERM, "no right to make interfaces in this network namespace"),
+        (errno.EINVAL, "an interface of this name is there, and it is not a tap like this"),
+    ],
+)
+def test_a_tap_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, number: int, hint: str) -> None:
+    reading, writing = os.pipe()
+
+    def refuse(fd: int, request: int, argument: bytes) -> bytes:
+        assert (fd, request, argument[:5], len(argument)) == (reading, tun.TUNSETIFF, b"tap0\0", 40)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", lambda *_: reading)
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    with pytest.raises(LinkError) as caught:
+        open_tap("tap0")
+    os.close(writing)
+    assert caught.value.args[1].startswith(f"tap tap0: {os.strerror(number)}; {hint}")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        fcntl.fcntl(reading, fcntl.F_GETFD)
+
+
+def test_a_descriptor_of_something_else() -> None:
+    reading, writing = os.pipe()
+    with pytest.raises(LinkError, match="not a tap: "):
+        inspect_tap(reading)
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome"),
+    [
+        (IFF_TAP | IFF_NO_PI, Tap("tap7", IFF_TAP | IFF_NO_PI)),
+        (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, Tap("tap7", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)),
+        (IFF_TUN | IFF_NO_PI, "tap7 is a tun, without Ethernet: make it with IFF_TAP"),
+        (IFF_TAP, "tap7 has packet information: make it with IFF_NO_PI"),
+    ],
+)
+def test_which_taps_are_of_use(monkeypatch: pytest.MonkeyPatch, flags: int, outcome: Tap | str) -> None:
+    answer = b"tap7".ljust(16, b"\0") + flags.to_bytes(2, "little") + bytes(22)
+    monkeypatch.setattr(fcntl, "ioctl", lambda *_: answer)
+    if isinstance(outcome, Tap):
+        assert inspect_tap(9) == outcome
+        assert outcome.vnet_header == bool(flags & IFF_VNET_HDR)
+    else:
+        with pytest.raises(LinkError) as caught:
+            inspect_tap(9)
+        assert caught.value.args[1] == outcome
