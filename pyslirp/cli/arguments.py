@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable
-from difflib import get_close_matches
-from functools import partial
-from typing import NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from pyslirp.config.argv import add_arguments, from_arguments
+from pyslirp.config.argv import DEST, add_arguments, from_arguments
 from pyslirp.config.link import ConnectAddress, ListenAddress
+from pyslirp.config.qemu import split_options
 from pyslirp.config.stack import Config
-from pyslirp.errors import ConfigError, ConfigErrors
+from pyslirp.errors import ConfigError, ConfigErrors, SlirpError
 
-AddressKind = TypeVar("AddressKind", bound=ListenAddress)
+if TYPE_CHECKING:
+    from pyslirp.stack import Stack
 
-USAGE_ERROR = 2
+AnyAddress = TypeVar("AnyAddress", bound=ListenAddress)
+
+IN_PLACE = "--OPTIONS"  #: the option that OPTIONS become, known to nobody
 HOST_ERROR = 1
+USAGE_ERROR = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with a hint where an option is misspelt."""
+    """argparse, with a hint where an option is misspelt, and with OPTIONS that keep their place among the others."""
 
     def __init__(self, prog: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -32,15 +36,34 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """As parse_intermixed_args, but of an option given twice the last counts, whichever way it is written.
+
+        argparse would take all options first and then the OPTIONS between them; so those become options too.
+        """
+        valued = {option for action in self._actions if action.nargs != 0 for option in action.option_strings}
+        rest, ordered = iter(words), []
+        for word in rest:
+            ordered.append(word if word.startswith("-") else f"{IN_PLACE}={word}")
+            if word in valued:
+                ordered += itertools.islice(rest, 1)
+        return self.parse_args(ordered)
+
     def error(self, message: str) -> NoReturn:
         """Print the message and what may have been meant; exit status 2."""
         _, unknown, words = message.partition("unrecognized arguments: ")
         if unknown:
-            known = [option for action in self._actions for option in action.option_strings]
-            close = get_close_matches(words.split()[0].partition("=")[0], known, n=1)
-            message += f"; did you mean {close[0]}?" if close else "; see --help"
+            message += self._meant(words.split()[0].partition("=")[0])
         complain(message)
         sys.exit(USAGE_ERROR)
+
+    def _meant(self, word: str) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - only who has mistyped waits for it
+
+        shown = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        known = [option for action in shown for option in action.option_strings]
+        close = get_close_matches(word, known, n=1)
+        return f"; did you mean {close[0]}?" if close else "; see --help"
 
 
 def complain(text: str) -> None:
@@ -52,19 +75,19 @@ def complain(text: str) -> None:
 def add_common(parser: argparse.ArgumentParser) -> None:
     """What every command takes: the options of the network, and how it is observed."""
     parser.add_argument("--pcap", metavar="FILE", help="write every frame to a pcapng file, for Wireshark")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens (-vv: in detail)")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens (-vv: each flow too)")
     add_arguments(parser)
+    parser.add_argument(IN_PLACE, dest=DEST, action="append", type=split_options, help=argparse.SUPPRESS)
 
 
 def read_config(namespace: argparse.Namespace) -> tuple[Config | None, list[ListenAddress], list[ConnectAddress]]:
-    """Everything that was written, checked at once; the Config is None where something was wrong (and has been said)."""
+    """Everything that was written, checked at once.
+
+    The Config is None where something was wrong; all of that has been said.
+    """
     errors: list[ConfigError] = []
-    listen: list[ListenAddress] = []
-    connect: list[ConnectAddress] = []
-    for text in getattr(namespace, "listen", []):
-        _collect(errors, partial(_append, listen, ListenAddress, text))
-    for text in getattr(namespace, "connect", []):
-        _collect(errors, partial(_append, connect, ConnectAddress, text))
+    listen = _addresses(ListenAddress, getattr(namespace, "listen", ()), errors)
+    connect = _addresses(ConnectAddress, getattr(namespace, "connect", ()), errors)
     config = None
     try:
         config = from_arguments(namespace)
@@ -76,12 +99,33 @@ def read_config(namespace: argparse.Namespace) -> tuple[Config | None, list[List
     return config, listen, connect
 
 
-def _append(addresses: list[AddressKind], kind: type[AddressKind], text: str) -> None:
-    addresses.append(kind.parse(text))
+def begin(stack: Stack, namespace: argparse.Namespace) -> None:
+    """Start a stack, with what the common options ask for.
+
+    Raises SlirpError for a capture that cannot be written and a forward that cannot be set up.
+    """
+    if namespace.verbose:
+        from pyslirp.cli.narration import narrate  # noqa: PLC0415 - who does not want it need not wait for it
+
+        narrate(stack.bus)
+    if namespace.pcap:
+        try:
+            stack.start_capture(namespace.pcap)
+        except OSError as error:
+            raise SlirpError(f"--pcap {namespace.pcap}: {explain(error)}") from None
+    stack.start()
 
 
-def _collect(errors: list[ConfigError], parse: Callable[[], object]) -> None:
-    try:
-        parse()
-    except ConfigError as error:
-        errors.append(error)
+def explain(error: Exception) -> str:
+    """What an error says to people: without its errno."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _addresses(kind: type[AnyAddress], texts: Sequence[str], errors: list[ConfigError]) -> list[AnyAddress]:
+    addresses = []
+    for text in texts:
+        try:
+            addresses.append(kind.parse(text))
+        except ConfigError as error:
+            errors.append(error)
+    return addresses

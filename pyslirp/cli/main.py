@@ -1,7 +1,7 @@
-"""The command line: ``pyslirp --listen ADDR [OPTIONS]``, ``pyslirp demo``, ``pyslirp run -- qemu-system-... ...``.
+"""The command line: ``pyslirp --listen ADDR [OPTIONS]``, and ``pyslirp demo``, ``run -- qemu-... ...``, ``exec -- ...``.
 
-Exit status: 0 after SIGINT or SIGTERM, 1 where something of the host stands in the way (an address in use), 2 for what was
-written wrong; `run` passes on the status of its command.
+Exit status: 0 after SIGINT, SIGTERM or SIGHUP, 1 where something of the host stands in the way (an address in use), 2
+for what was written wrong; `run` and `exec` pass on the status of their command.
 """
 
 from __future__ import annotations
@@ -9,10 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+INTERRUPTED = 130  #: 128 and SIGINT: a shell's status for Ctrl-C before anything has begun
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _command(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _command(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "demo":
         from pyslirp.cli.demo import demo  # noqa: PLC0415 - only where it is wanted
 
@@ -21,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pyslirp.cli.run import run  # noqa: PLC0415 - only where it is wanted
 
         return run(arguments[1:])
+    if arguments and arguments[0] == "exec":
+        from pyslirp.cli.exec import exec_  # noqa: PLC0415 - only where it is wanted
+
+        return exec_(arguments[1:])
     from pyslirp.cli.serve import serve  # noqa: PLC0415 - only where it is wanted
 
     return serve(arguments)

@@ -1,8 +1,10 @@
 """``pyslirp run [OPTIONS] -- qemu-system-x86_64 ...``: a QEMU and its network, as one command.
 
-QEMU gets one end of a private socketpair as ``-netdev socket,fd=`` (every version has it), and a NIC for it unless its own
-arguments have one.  Its exit status is passed on; when it ends, the network ends.  SIGINT reaches both from the terminal;
-SIGTERM is handed on to QEMU, which then decides.
+QEMU gets one end of a private socketpair as ``-netdev socket,fd=`` (every version has it), and a NIC for it unless its
+own arguments have one.  Its exit status is passed on; when it ends, the network ends.
+
+Signals.  SIGTERM and SIGHUP are handed on to QEMU, which then decides; so is SIGINT, but where standard input is a
+terminal: that has sent Ctrl-C to both.
 """
 
 from __future__ import annotations
@@ -14,16 +16,33 @@ import subprocess
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pyslirp.cli.arguments import HOST_ERROR, USAGE_ERROR, Parser, add_common, complain, read_config
-from pyslirp.errors import ForwardError
-from pyslirp.links.base import STREAM_MTU, PortSpec
+from pyslirp.cli.arguments import (
+    HOST_ERROR,
+    USAGE_ERROR,
+    Parser,
+    add_common,
+    begin,
+    complain,
+    explain,
+    read_config,
+)
+from pyslirp.errors import SlirpError
+from pyslirp.links.base import PortSpec
 
 if TYPE_CHECKING:
+    import argparse
+
+    from pyslirp.config.stack import Config
+    from pyslirp.loops.plain import PlainLoop
     from pyslirp.stack import Stack
 
 DEFAULT_MODEL = "virtio-net-pci"
-NOT_FOUND = 127  #: exit status where the command is not there, as a shell has it
+NOT_EXECUTABLE, NOT_FOUND = 126, 127  #: exit status where the command cannot be run, or is not there: a shell's
+STANDARD_INPUT = 0
+SIGNALLED = 128  #: and the number of the signal that has ended the command
+PATIENCE_SECONDS = 5.0  #: between SIGTERM and SIGKILL
 DESCRIPTION = "Run a QEMU with a network of its own; what follows -- is its command line."
+SYNOPSIS = "write: pyslirp run [OPTIONS] -- qemu-system-x86_64 ..."
 
 
 def build_parser() -> Parser:
@@ -46,67 +65,133 @@ def qemu_arguments(command: Sequence[str], fd: int, name: str, model: str) -> li
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; its exit status (128 and the signal's number where a signal has ended it)."""
-    if "--" not in arguments:
-        ours, command = list(arguments), []
-    else:
-        at = list(arguments).index("--")
-        ours, command = list(arguments[:at]), list(arguments[at + 1 :])
-    namespace = build_parser().parse_intermixed_args(ours)
+    ours, command = _split(arguments)
+    if command is None and not {"-h", "--help"}.intersection(ours):
+        complain(f"run: no '--' in front of the command; {SYNOPSIS}")
+        return USAGE_ERROR
+    namespace = build_parser().read(ours)
     config, _, _ = read_config(namespace)
     if config is None:
         return USAGE_ERROR
     if not command:
-        complain("run: no command; write: pyslirp run [OPTIONS] -- qemu-system-x86_64 ...")
+        complain(f"run: no command; {SYNOPSIS}")
         return USAGE_ERROR
+    if "-daemonize" in command:
+        complain("run: -daemonize: QEMU would leave its network behind; use --listen and start QEMU by itself")
+        return USAGE_ERROR
+    return _run(namespace, config, command)
 
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """What stands before and behind ``--``; None where there is none."""
+    words = list(arguments)
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
+
+
+def _run(namespace: argparse.Namespace, config: Config, command: list[str]) -> int:
     from pyslirp.loops.plain import PlainLoop  # noqa: PLC0415 - a typo need not wait for the engine
     from pyslirp.observe.log import set_up  # noqa: PLC0415
     from pyslirp.stack import Stack  # noqa: PLC0415
 
     set_up(namespace.verbose)
-    stack = Stack(config)
+    child = Child()
     try:
-        if namespace.pcap:
-            stack.start_capture(namespace.pcap)
-        stack.start()
-        child = _start(stack, command, config.network.id, namespace.model)
-        ended = os.pidfd_open(child.pid)
-        stack.watch(ended, lambda: None)
-        PlainLoop(stack, on_signal=lambda number: _hand_on(child, number)).run(until=lambda: child.poll() is not None)
-        os.close(ended)
-    except ForwardError as error:
-        complain(error.args[1])
+        stack = Stack(config)
+        with PlainLoop(stack, child.signal) as loop:
+            try:
+                begin(stack, namespace)
+                child.start(stack, command, namespace.model)
+                child.attend(stack, loop)
+            finally:
+                stack.close()
+                child.end()
+    except StartError as error:
+        complain(str(error))
+        return error.status
+    except (SlirpError, OSError) as error:
+        complain(explain(error))
         return HOST_ERROR
-    except FileNotFoundError as error:
-        complain(f"{error.filename}: not found; is it installed?")
-        return NOT_FOUND
-    except OSError as error:
-        complain(f"{error.filename or 'cannot start'}: {error.strerror or error}")
-        return HOST_ERROR
-    finally:
-        stack.close()
-    status = child.wait()
-    return status if status >= 0 else 128 - status
+    return child.status
 
 
-def _start(stack: Stack, command: Sequence[str], name: str, model: str) -> subprocess.Popen[bytes]:
-    """QEMU at the other end of a socketpair whose one end is a port of the switch."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    ours.setblocking(False)
-    with theirs:
-        fd = theirs.fileno()
+class StartError(SlirpError):
+    """The command cannot be started."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status  #: for us to exit with
+
+
+class Child:
+    """The command, from before it is started until after its end."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._signalled = 0  # by this, before there was anybody to hand it on to
+
+    @property
+    def status(self) -> int:
+        """The exit status that stands for the command's, once it has ended (or was never started, for a signal)."""
+        if self._process is None:
+            return SIGNALLED + self._signalled
+        code = self._process.returncode
+        return code if code >= 0 else SIGNALLED - code
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on."""
+        if self._process is None:
+            self._signalled = number
+        elif number != signal.SIGINT or not os.isatty(STANDARD_INPUT):
+            self._process.send_signal(number)
+
+    def start(self, stack: Stack, command: list[str], model: str) -> None:
+        """Start it at the other end of a socketpair whose one end becomes a port of the switch.
+
+        Raises StartError; does nothing where a signal has come before.
+        """
+        if self._signalled:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with ours, theirs:
+            ours.setblocking(False)
+            words = qemu_arguments(command, theirs.fileno(), stack.config.network.id, model)
+            try:
+                self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()])
+            except FileNotFoundError:
+                raise StartError(f"{command[0]}: not found; is it installed?", NOT_FOUND) from None
+            except OSError as error:
+                raise StartError(f"{command[0]}: {explain(error)}", NOT_EXECUTABLE) from None
+            stack.attach(PortSpec(ours.detach(), "stream", stack.mtu, command[0]))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Hand on the signal that came while it was being started."""
+        if self._process is not None and self._signalled:
+            self._process.send_signal(self._signalled)
+
+    def attend(self, stack: Stack, loop: PlainLoop) -> None:
+        """Run the network until the command has ended."""
+        process = self._process
+        if process is None:
+            return
+        ended = os.pidfd_open(process.pid)
+        watch = stack.watch(ended, lambda: None)
         try:
-            child = subprocess.Popen(qemu_arguments(command, fd, name, model), pass_fds=[fd])
-        except OSError:
-            ours.close()
-            raise
-    stack.attach(
-        PortSpec(ours.detach(), "stream", stack.config.network.mtu or STREAM_MTU, command[0]), lambda reason: None
-    )
-    return child
+            loop.run(until=lambda: process.poll() is not None)
+        finally:
+            stack.unwatch(watch)
+            os.close(ended)
 
-
-def _hand_on(child: subprocess.Popen[bytes], number: int) -> None:
-    """SIGTERM was for us alone; SIGINT the terminal has sent to QEMU too."""
-    if number == signal.SIGTERM and child.poll() is None:
-        child.terminate()
+    def end(self) -> None:
+        """See to it that it has ended: it has, unless the network has failed."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
+import fcntl
 import os
-import sys
 from collections.abc import Sequence
 
 from pyslirp._version import __version__
-from pyslirp.cli.arguments import HOST_ERROR, USAGE_ERROR, Parser, add_common, complain, read_config
+from pyslirp.cli.arguments import (
+    HOST_ERROR,
+    USAGE_ERROR,
+    Parser,
+    add_common,
+    begin,
+    complain,
+    explain,
+    read_config,
+)
+from pyslirp.cli.tap import Tap, TapRequest, add_tap
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.qemu import peer_netdev
 from pyslirp.config.stack import Config
-from pyslirp.errors import ForwardError, LinkError
+from pyslirp.errors import ConfigError, SlirpError
 
 DESCRIPTION = "A user-mode network for guests: DHCP, DNS, TCP, UDP, ping and port forwarding without root."
 EPILOG = """commands:
   pyslirp demo                           show what it does, without QEMU
   pyslirp run [OPTIONS] -- COMMAND ...   run a QEMU with this network and end with it
+  pyslirp exec [OPTIONS] -- COMMAND ...  run any command in a new namespace with this network
 
 A guest joins with the -netdev that is printed at start.  An address to listen at is [HOST]:PORT (an empty HOST is
 127.0.0.1), [V6]:PORT, unix:PATH or fd:N."""
+STANDARD_ERROR = 2
 
 
 def build_parser() -> Parser:
@@ -32,6 +46,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--connect", action="append", default=[], metavar="ADDR", help="connect to a QEMU that listens, repeatable"
     )
+    add_tap(parser)
     parser.add_argument("--ready-fd", type=int, metavar="N", help="write '1' to this descriptor when guests may come")
     add_common(parser)
     return parser
@@ -39,72 +54,107 @@ def build_parser() -> Parser:
 
 def serve(arguments: Sequence[str]) -> int:
     """Run a network until a signal ends it; the exit status."""
-    parser = build_parser()
-    namespace = parser.parse_intermixed_args(arguments)
+    namespace = build_parser().read(arguments)
     config, listen, connect = read_config(namespace)
     if config is None:
         return USAGE_ERROR
-    if not listen and not connect:
-        complain("no way for a guest to come: give --listen ADDR or --connect ADDR (--help tells more)")
+    try:
+        request = TapRequest.read(namespace)
+    except ConfigError as error:
+        complain(str(error))
         return USAGE_ERROR
-    if namespace.ready_fd is not None and not _is_open(namespace.ready_fd):
-        complain(f"--ready-fd {namespace.ready_fd}: not an open file descriptor")
+    if not listen and not connect and request is None:
+        complain("no way for a guest to come: give --listen ADDR, --connect ADDR or --netns PID (--help tells more)")
         return USAGE_ERROR
+    wrong = _wrong_descriptors(namespace.ready_fd, [*listen, *connect])
+    if wrong:
+        complain("\n".join(wrong))
+        return USAGE_ERROR
+    return _run(namespace, config, listen, connect, request)
 
+
+def _wrong_descriptors(ready_fd: int | None, addresses: Sequence[ListenAddress]) -> list[str]:
+    """What is wrong with the descriptors that were given; asked before we open any of our own."""
+    wrong = []
+    if ready_fd is not None and not _is_open(ready_fd, writing=True):
+        wrong.append(f"--ready-fd {ready_fd}: not a file descriptor that is open for writing")
+    for address in addresses:
+        if address.kind == "fd" and not _is_open(address.fd):
+            reason = f"Can't use file descriptor {address.fd}: {os.strerror(errno.EBADF)}"
+            wrong.append(f"--{address.option} {address}: {reason}; it must be open when pyslirp is started")
+    return wrong
+
+
+def _is_open(descriptor: int, *, writing: bool = False) -> bool:
+    try:
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+    except (OSError, OverflowError, ValueError):
+        return False
+    return not writing or mode != os.O_RDONLY
+
+
+def _run(
+    namespace: argparse.Namespace,
+    config: Config,
+    listen: list[ListenAddress],
+    connect: list[ConnectAddress],
+    request: TapRequest | None,
+) -> int:
+    try:
+        tap = Tap(request, config) if request is not None else None
+    except SlirpError as error:
+        complain(explain(error))
+        return HOST_ERROR
     from pyslirp.loops.plain import PlainLoop  # noqa: PLC0415 - a typo need not wait for the engine
     from pyslirp.observe.log import set_up  # noqa: PLC0415
     from pyslirp.stack import Stack  # noqa: PLC0415
 
     set_up(namespace.verbose)
     try:
-        stack = Stack(config)
+        stack = Stack(tap.config if tap is not None else config)
     except OSError as error:
-        complain(f"cannot start: {error.strerror or error}")
+        complain(f"cannot start: {explain(error)}")
         return HOST_ERROR
-    try:
-        if namespace.pcap:
-            stack.start_capture(namespace.pcap)
-        stack.start()
-        loop = PlainLoop(stack)
-        listeners = [stack.listen(address) for address in listen]
-        for address in connect:
-            stack.connect(address)
-        announce(config, [link.address for link in listeners], connect, [str(f.rule) for f in stack.forwards])
-        if namespace.ready_fd is not None:
-            os.write(namespace.ready_fd, b"1")
-            os.close(namespace.ready_fd)
-        loop.run()
-    except (LinkError, ForwardError) as error:
-        complain(error.args[1] if len(error.args) > 1 else str(error))
-        return HOST_ERROR
-    except OSError as error:
-        complain(f"{error.filename or 'the host'}: {error.strerror or error}")
-        return HOST_ERROR
-    finally:
-        stack.close()
+    with PlainLoop(stack) as loop:
+        try:
+            begin(stack, namespace)
+            listeners = [stack.listen(address) for address in listen]
+            for address in connect:
+                stack.connect(address)
+            if tap is not None:
+                tap.attach(stack, loop, alone=not listen and not connect)
+            announce(config, [link.address for link in listeners], connect, [str(f.rule) for f in stack.forwards])
+            if namespace.ready_fd is not None:
+                _say_ready(namespace.ready_fd)
+            loop.run()
+        except (SlirpError, OSError) as error:
+            complain(explain(error))
+            return HOST_ERROR
+        finally:
+            stack.close()
     return 0
+
+
+def _say_ready(descriptor: int) -> None:
+    try:
+        os.write(descriptor, b"1")
+    except OSError as error:
+        raise SlirpError(f"--ready-fd {descriptor}: {explain(error)}") from None
+    if descriptor > STANDARD_ERROR:
+        os.close(descriptor)
 
 
 def announce(
     config: Config, listening: list[ListenAddress], connecting: list[ConnectAddress], forwarding: list[str]
 ) -> None:
     """Say where guests join, with the arguments that QEMU needs."""
-    print(f"pyslirp {__version__}: {config.network.net}, gateway {config.network.host}, DNS {config.dns.address}")
+    lines = [f"pyslirp {__version__}: {config.network.net}, gateway {config.network.host}, DNS {config.dns.address}"]
     for listener in listening:
-        print(f"listening at {listener}")
+        lines.append(f"listening at {listener}")
         netdev = peer_netdev(listener, config.network.id)
         if netdev is not None:
-            print(f"  qemu-system-x86_64 ... -netdev {netdev} -device virtio-net-pci,netdev={config.network.id}")
-    for address in connecting:
-        print(f"connecting to {address}")
-    for rule in forwarding:
-        print(f"forwarding {rule}")
-    sys.stdout.flush()
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except (OSError, OverflowError):
-        return False
-    return True
+            nic = f"-device virtio-net-pci,netdev={config.network.id}"
+            lines.append(f"  qemu-system-x86_64 ... -netdev {netdev} {nic}")
+    lines += [f"connecting to {address}" for address in connecting]
+    lines += [f"forwarding {rule}" for rule in forwarding]
+    print("\n".join(lines), flush=True)

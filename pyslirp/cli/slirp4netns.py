@@ -1,0 +1,304 @@
+"""``pyslirp-slirp4netns``: in slirp4netns's place, by its own command line (slirp4netns(1)), e.g. for podman.
+
+The order of what happens, and of what is said, is slirp4netns's: a child makes the tap and configures it; the parent
+says how the network is, opens the API socket, goes into its sandbox, and then writes to the ready-fd.  Until the exit-fd
+is hung up (exit status 0), or a signal comes.
+
+Different on purpose: a signal ends it in order, the API socket's file removed, before it takes its effect; the API
+socket is for its owner alone; addresses of the guests' network that nobody has are unreachable.  IPv6 is not there yet:
+``--enable-ipv6`` is accepted, and said to do nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyslirp.cli.slirp4netns_options import Slirp4netnsOptions, UsageError, read_options, usage
+from pyslirp.config.stack import Config
+from pyslirp.errors import ConfigErrors, LinkError, SlirpError
+
+if TYPE_CHECKING:
+    from pyslirp.control.slirp4netns_api import ApiSocket
+    from pyslirp.host.errand import Errand
+    from pyslirp.loops.plain import PlainLoop
+    from pyslirp.stack import Stack
+
+FAILURE = 1
+SIOCGIFADDR = 0x8915
+NEEDED_LATER = ("encodings.idna", "linecache", "tokenize", "traceback")  #: by Python itself, which finds no file then
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    program, words = sys.argv[0], sys.argv[1:] if arguments is None else arguments
+    warnings: list[str] = []
+    try:
+        options = read_options(program, words, warnings)
+    except UsageError as error:
+        _say(warnings)
+        if str(error):
+            print(error, file=sys.stderr)
+        if error.usage:
+            print(usage(program), end="")
+        return FAILURE
+    if isinstance(options, str):
+        print(options, end="")
+        return 0
+    _say(warnings)
+    descriptors = {fd for fd in (options.exit_fd, options.ready_fd) if fd is not None and _is_open(fd)}
+    try:
+        return _start(options, descriptors)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _is_open(descriptor: int) -> bool:
+    """Asked before we open any of our own, which would take the number of one that is not."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _say(lines: Sequence[str]) -> None:
+    print("".join(f"{line}\n" for line in lines), end="", flush=True)
+
+
+def _complain(*lines: str) -> None:
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+# -- the guest's side -----------------------------------------------------------------------------------------------------
+
+
+def _start(options: Slirp4netnsOptions, descriptors: set[int]) -> int:
+    if options.ipv6:
+        _complain("pyslirp: --enable-ipv6: IPv6 is not supported yet, the guest has IPv4 only")
+    if options.outbound6 is not None:
+        _complain("pyslirp: --outbound-addr6: IPv6 is not supported yet, this has no effect")
+    try:
+        config = network_config(options)
+        take = _begin_guest(options)
+    except (ConfigErrors, SlirpError, OSError) as error:
+        _complain(_text(error))
+        return FAILURE
+    try:
+        return _run(options, config, take, descriptors)
+    except LinkError as error:
+        _complain(_text(error), "child failed(1)")
+        return FAILURE
+
+
+def network_config(options: Slirp4netnsOptions) -> Config:
+    """The network that the options describe.  Raises ConfigErrors, and LinkError for an interface without address."""
+    outbound = options.outbound
+    return Config.build(
+        net=options.net,
+        host=options.gateway,
+        dns=options.dns_address,
+        dhcpstart=options.dhcp_start,
+        mtu=options.mtu,
+        host_loopback=options.host_loopback,
+        dns_forward=options.dns,
+        outbound_addr=None if outbound is None else address_of(outbound),
+    )
+
+
+def address_of(text: str) -> IPv4Address:
+    """The address that `text` is, or that the interface of that name has.  Raises LinkError."""
+    with contextlib.suppress(ValueError):
+        return IPv4Address(text)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("16s24x", os.fsencode(text)))
+        except OSError as error:
+            raise LinkError(error.errno, f"--outbound-addr={text}: no IPv4 address: {error.strerror}") from None
+    return IPv4Address(answer[20:24])
+
+
+def _begin_guest(options: Slirp4netnsOptions) -> Callable[[], int]:
+    """Begin to open the guest's descriptor; what comes back waits for it."""
+    if options.target_type == "bess":
+        return lambda: _accept_bess(options.target)
+    if options.netns_type == "tapfd":
+        from pyslirp.links.tap import duplicate  # noqa: PLC0415 - only who is wanted is waited for
+
+        return lambda: duplicate(int(options.target))
+    from pyslirp.links.interface import InterfaceSettings  # noqa: PLC0415
+    from pyslirp.taps import open_inside  # noqa: PLC0415
+
+    settings = None
+    if options.configure:
+        address = IPv4Interface((options.guest, options.net.prefixlen))
+        settings = InterfaceSettings(address, options.gateway, options.mtu, options.mac)
+    by_pid = options.netns_type == "pid"
+    netns = f"/proc/{int(options.target)}/ns/net" if by_pid else options.target
+    return _fetch(open_inside(netns, options.tap_name, settings, options.userns_path), options.tap_name)
+
+
+def _fetch(errand: Errand, name: str) -> Callable[[], int]:
+    def take() -> int:
+        descriptor = errand.fetch()
+        errand.finish()
+        _complain(f"sent tapfd={descriptor} for {name}", f"received tapfd={descriptor}")
+        return descriptor
+
+    return take
+
+
+def _accept_bess(path: str) -> int:
+    """The one client of a BESS port: a SEQPACKET socket whose messages are frames."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        mask = os.umask(0o177)
+        try:
+            Path(path).unlink(missing_ok=True)
+            listener.bind(path)
+            listener.listen(0)
+        except OSError as error:
+            raise LinkError(error.errno, f"{path}: {error.strerror}") from None
+        finally:
+            os.umask(mask)
+        _complain(f"Waiting for connection to {path}")
+        return listener.accept()[0].detach()
+
+
+# -- the network ----------------------------------------------------------------------------------------------------------
+
+
+def _run(options: Slirp4netnsOptions, config: Config, take: Callable[[], int], descriptors: set[int]) -> int:
+    from pyslirp.links.tap import TapLink  # noqa: PLC0415 - while the child is at work
+    from pyslirp.loops.plain import PlainLoop  # noqa: PLC0415
+    from pyslirp.observe.log import set_up  # noqa: PLC0415
+    from pyslirp.stack import Stack  # noqa: PLC0415
+
+    set_up(0)
+    signals: list[int] = []
+    stack = Stack(config)
+
+    def signalled(number: int) -> None:
+        signals.append(number)
+        loop.stop()
+
+    loop = PlainLoop(stack, signalled)
+    framing = "seqpacket" if options.target_type == "bess" else "tap"
+    with loop:
+        try:
+            stack.open_link(
+                TapLink(options.tap_name or options.target, take, stack.mtu, lambda _: loop.stop(), framing)
+            )
+            status = _serve(options, stack, loop, descriptors)
+        finally:
+            stack.close()
+    if signals:  # what they would have done without us
+        signal.signal(signals[0], signal.SIG_DFL)
+        os.kill(os.getpid(), signals[0])
+    return status
+
+
+def _serve(options: Slirp4netnsOptions, stack: Stack, loop: PlainLoop, descriptors: set[int]) -> int:
+    """`descriptors`: those of exit-fd and ready-fd that are open."""
+    _say(announcement(options, stack))
+    api: ApiSocket | None = None
+    try:
+        if options.api_socket is not None:
+            from pyslirp.control.slirp4netns_api import ApiSocket  # noqa: PLC0415
+
+            api = ApiSocket(stack, options.api_socket, options.guest)
+        if options.exit_fd is not None:
+            _watch_exit(options.exit_fd, stack, loop, is_open=options.exit_fd in descriptors)
+        _confine(options)
+        if options.ready_fd is not None:
+            _say_ready(options.ready_fd, is_open=options.ready_fd in descriptors)
+        loop.run()
+    except (SlirpError, OSError) as error:
+        _complain(_text(error), "do_slirp is exiting", "do_slirp failed", "parent failed")
+        return FAILURE
+    finally:
+        if api is not None:
+            api.close()
+    _complain("do_slirp is exiting")
+    return 0
+
+
+def announcement(options: Slirp4netnsOptions, stack: Stack) -> list[str]:
+    """What slirp4netns says at its start."""
+    rows = [
+        ("MTU", options.mtu),
+        ("Network", options.net.network_address),
+        ("Netmask", options.net.netmask),
+        ("Gateway", options.gateway),
+        ("DNS", options.dns_address),
+        ("DHCP begin", options.dhcp_start),
+        ("DHCP end", options.dhcp_end),
+        ("Recommended IP", options.guest),
+        ("API Socket", options.api_socket),
+        ("Outbound IPv4", stack.config.network.outbound),
+        ("Outbound IPv6", options.outbound6),
+        ("MAC address", options.mac),
+    ]
+    lines = ["Starting slirp", *(f"* {name + ':':<16} {value}" for name, value in rows if value is not None)]
+    if options.host_loopback:
+        lines.append(
+            f"WARNING: 127.0.0.1:* on the host is accessible as {options.gateway} "
+            "(set --disable-host-loopback to prohibit connecting to 127.0.0.1:*)"
+        )
+    return lines
+
+
+def _watch_exit(descriptor: int, stack: Stack, loop: PlainLoop, *, is_open: bool) -> None:
+    """End when the exit-fd is hung up, which one that is not open is already; a file never is."""
+
+    def ended() -> None:
+        _complain("exitfd event")
+        loop.stop()
+
+    if not is_open:
+        ended()
+        return
+    with contextlib.suppress(PermissionError):  # epoll(7): a file is always ready and never hung up
+        stack.watch(descriptor, None, None, ended)
+
+
+def _confine(options: Slirp4netnsOptions) -> None:
+    """Go into the sandbox, and give up system calls, where that is wanted."""
+    if options.sandbox:
+        from pyslirp.host import sandbox  # noqa: PLC0415
+
+        for name in NEEDED_LATER:
+            importlib.import_module(name)
+        if options.seccomp:
+            importlib.import_module("pyslirp.host.seccomp")
+        sandbox.enter()
+    if options.seccomp:
+        from pyslirp.host import seccomp  # noqa: PLC0415
+
+        seccomp.install()
+
+
+def _say_ready(descriptor: int, *, is_open: bool) -> None:
+    if not is_open:
+        raise SlirpError(f"ready-fd {descriptor}: {os.strerror(errno.EBADF)}")
+    try:
+        os.write(descriptor, b"1")
+        os.close(descriptor)
+    except OSError as error:
+        raise SlirpError(f"ready-fd {descriptor}: {error.strerror}") from None
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, LinkError):
+        return str(error.args[1] if len(error.args) > 1 else error)
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
