@@ -11,7 +11,8 @@ WRITE_BYTES = 65536
 
 def pattern(seed: int, length: int, start: int = 0) -> bytes:
     """`length` bytes of an endless stream, from offset `start`: no two places of it look alike, so what is lost, doubled
-    or moved shows.  Each block of 64 bytes is its number and a digest of seed and number."""
+    or moved shows.  Each block of 64 bytes is its number and a digest of seed and number.
+    """
     first, last = start // 64, (start + length + 63) // 64
     blocks = bytearray()
     for number in range(first, last):

@@ -147,7 +147,7 @@ class Outage:
 
     begin_ns: int
     end_ns: int
-    matches: Matches = lambda frame: True  # noqa: E731  (a default, not a definition)
+    matches: Matches = lambda _: True
     most: int | None = None  #: at most so many frames; None: all
 
 
@@ -205,7 +205,7 @@ def has_flags(flags: int) -> Matches:
 class Impairments:
     """Everything that can be wrong with one direction, with a fault's chance for each frame."""
 
-    pipe: Pipe = Pipe()
+    pipe: Pipe = field(default_factory=Pipe)
     loss: float = 0.0
     bursts: tuple[int, int] | None = None  #: GilbertElliott's times, on top of `loss`
     duplicate: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from pyslirp.addresses import Endpoint
@@ -42,26 +43,36 @@ class Stream:
 
     def read(self, most: int = READ_BYTES) -> bytes:
         """Up to `most` bytes of what has come; b"" while there is nothing, and at the end."""
-        return b"" if self.closed is not None else self._core.stream_read(self.handle, most, self._owner.now)
+        with self._while_it_lasts():
+            return self._core.stream_read(self.handle, most, self._owner.now)
+        return b""
 
     def write(self, data: bytes) -> int:
         """Queue bytes; how many were taken.  `app` is called again when there is room for more."""
-        return 0 if self.closed is not None else self._core.stream_write(self.handle, data)
+        with self._while_it_lasts():
+            return self._core.stream_write(self.handle, data)
+        return 0
 
     @property
     def waiting_bytes(self) -> int:
         """Written, and not acknowledged yet."""
-        return 0 if self.closed is not None else self._core.stream_waiting(self.handle)
+        with self._while_it_lasts():
+            return self._core.stream_waiting(self.handle)
+        return 0
 
     def finish(self) -> None:
         """No more will be written; a FIN follows the last byte."""
-        if self.closed is None:
+        with self._while_it_lasts():
             self._core.stream_finish(self.handle)
 
     def reset(self) -> None:
         """End the connection at once, by a RST."""
-        if self.closed is None:
-            self._core.close_flow(self.handle, self._owner.now)
+        self._core.close_flow(self.handle, self._owner.now)
+
+    @staticmethod
+    def _while_it_lasts() -> suppress:
+        """The core forgets a flow's handle when it ends, which may be before its CLOSED punt has been read."""
+        return suppress(KeyError)
 
 
 App = Callable[[Stream], None]
