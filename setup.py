@@ -54,7 +54,7 @@ FLAVOURS = {
     "release": Flavour(["-O3", "-g1", *HARDENED], line_numbers=False),
     # For a debugger, and for the engine's own assertions and leak counters.
     "debug": Flavour(["-O0", "-g", "-U_FORTIFY_SOURCE"], macros=["PYSLIRP_DEBUG"],
-                     directives={"boundscheck": True, "nonecheck": True, "initializedcheck": True}),
+                     directives={"boundscheck": True, "initializedcheck": True}),
     # Memory errors and undefined behaviour in the code that users run.
     "sanitize": Flavour(SANITIZED, SANITIZERS),
     # The same, with assertions on and checksums that always verify, so that mutated frames reach past them.

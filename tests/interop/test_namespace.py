@@ -152,7 +152,7 @@ def test_it_ends_with_the_process_that_it_was_for(topology: Topology, guest: Nam
 
 
 def _same_namespace(one: int, other: int) -> bool:
-    return os.path.samefile(f"/proc/{one}/ns/net", f"/proc/{other}/ns/net")
+    return Path(f"/proc/{one}/ns/net").samefile(f"/proc/{other}/ns/net")
 
 
 def test_it_ends_with_its_tap(topology: Topology, guest: Namespace, folder: Path) -> None:

@@ -17,8 +17,9 @@ PYTHON = (
     ("P1", ("config", "wire")),
     ("P2", ("engine",)),
     ("P3", ("services", "links", "nat", "policy", "observe", "host")),
-    ("P4", ("flows", "forwards", "snapshot")),
+    ("P4", ("flows", "forwards", "snapshot", "taps")),
     ("P4", ("dispatch",)),
+    ("P4", ("servers",)),
     ("P4", ("stack",)),
     ("P5", ("loops", "control", "sim")),
     ("P5", ("network",)),  # the library's face, built from a stack and a loop
