@@ -25,6 +25,10 @@ cdef u32 build_udp(u8 *at, const Addr *source, const Addr *destination, u16 sour
 cdef u32 build_tcp(u8 *at, const Addr *source, const Addr *destination, u16 source_port, u16 destination_port, u32 seq,
                    u32 ack, u8 flags, u16 window, u16 urgent, const u8 *options, u32 option_bytes, u32 payload_bytes,
                    u32 payload_sum) noexcept nogil
+# The sum of the pseudo-header alone, where a checksum is left to the link (codecs/offload.pxd).  length: of header and
+# payload.
+cdef void build_partial_sum(u8 *field, const Addr *source, const Addr *destination, u8 protocol,
+                            u32 length) noexcept nogil
 # ICMP(v4): type, code, rest-of-header word, checksum over all; the payload already lies at `at` + 8.
 # Returns 8 + payload_bytes.
 cdef u32 build_icmp(u8 *at, u8 kind, u8 code, u32 rest, u32 payload_bytes) noexcept nogil

@@ -98,6 +98,12 @@ cdef u32 build_tcp(u8 *at, const Addr *source, const Addr *destination, u16 sour
     return header_bytes
 
 
+cdef void build_partial_sum(u8 *field, const Addr *source, const Addr *destination, u8 protocol,
+                            u32 length) noexcept nogil:
+    cdef u16 folded = sum_fold(sum_pseudo(source, destination, protocol, length))
+    memcpy(field, &folded, sizeof(u16))
+
+
 cdef u32 build_icmp(u8 *at, u8 kind, u8 code, u32 rest, u32 payload_bytes) noexcept nogil:
     at[ICMP_AT_TYPE] = kind
     at[ICMP_AT_CODE] = code
@@ -178,6 +184,13 @@ def _tcp(bytes source, bytes destination, u16 source_port, u16 destination_port,
     return bytes(out[:build_tcp(<u8 *>out, &one, &other, source_port, destination_port, seq, ack, flags, window, urgent,
                                 <const u8 *>options, len(options), len(payload),
                                 sum_bytes(<const u8 *>payload, len(payload), 0))]) + payload
+
+
+def _partial_sum(bytes source, bytes destination, u8 protocol, u32 length):
+    cdef bytearray out = _room(2)
+    cdef Addr one = _addr(source), other = _addr(destination)
+    build_partial_sum(<u8 *>out, &one, &other, protocol, length)
+    return bytes(out)
 
 
 def _icmp(u8 kind, u8 code, u32 rest, bytes payload):

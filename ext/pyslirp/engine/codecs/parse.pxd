@@ -2,6 +2,7 @@
 
 from pyslirp.engine.base.ints cimport Addr, u8, u16, u32
 from pyslirp.engine.base.status cimport Status
+from pyslirp.engine.codecs.offload cimport Offload
 
 cdef enum:
     ETHERTYPE_IPV4 = 0x0800
@@ -62,6 +63,7 @@ cdef struct Packet:
     u8 icmp_code
     # said by a link whose other end vouches for it (virtio-net NEEDS_CSUM or DATA_VALID): sums are not checked again
     bint checksum_good
+    const Offload *offload      # all that the link has said; NULL: nothing
 
 cdef Status parse_ethernet(Packet *p, const u8 *frame, u32 length) noexcept nogil
 cdef Status parse_ip(Packet *p) noexcept nogil                   # IPv4 header, its checksum, addresses, fragment fields

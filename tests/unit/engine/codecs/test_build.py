@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyslirp import addresses
 from pyslirp.engine.codecs import build
 from pyslirp.engine.codecs.parse import _parse
-from tests.oracle.checksum import is_good, pseudo_header
+from tests.oracle.checksum import folded_sum, is_good, pseudo_header
 
 Pair = tuple[addresses.Address, addresses.Address]
 
@@ -104,6 +104,14 @@ def test_tcp_adds_up(*, pair: Pair, sport: int, dport: int, seq: int, ack: int, 
     assert (read.flags, read.win, read.urp, read.off) == (flags, window, urgent, 5 + len(opts) // 4)
     assert (read.opts, read.data) == (opts, payload)
     assert is_good(pseudo_header(source.packed, destination.packed, 6, len(built)) + built)
+
+
+@given(pair=pairs, protocol=bytes_8, length=shorts)
+def test_a_sum_that_is_left_to_the_link_is_that_of_the_pseudo_header(pair: Pair, protocol: int, length: int) -> None:
+    source, destination = pair
+    built = build._partial_sum(addresses.pack(source), addresses.pack(destination), protocol, length)
+    pseudo = pseudo_header(source.packed, destination.packed, protocol, length)
+    assert int.from_bytes(built) % 0xFFFF == folded_sum(pseudo) % 0xFFFF
 
 
 @given(st.sampled_from([0, 3, 8, 11]), bytes_8, words, payloads)
