@@ -1,16 +1,17 @@
 """UDP and ping, relayed through one host socket for each guest address and port.
 
-Two kinds of flow.  A *mapping*, named (guest, nobody), owns the host socket.  A *conversation*, named (guest, far), is one
-remote that the guest speaks with; it refers to its mapping and remembers its verdict, so that policy is asked once for each
-remote while the guest keeps one source port towards all of them (RFC 4787 REQ-1: endpoint-independent mapping).  The
-conversation also bears the host's name of the far end (HOST_SIDE), by which an answer finds it: 127.0.0.1 answers as the
-gateway if it was asked as the gateway.
+Two kinds of flow.  A *mapping*, named (guest, nobody), owns the host socket.  A *conversation*, named (guest, far), is
+one remote that the guest speaks with; it refers to its mapping and remembers its verdict, so that policy is asked once
+for each remote while the guest keeps one source port towards all of them (RFC 4787 REQ-1: endpoint-independent
+mapping).  The conversation also bears the host's name of the far end (HOST_SIDE), by which an answer finds it:
+127.0.0.1 answers as the gateway if it was asked as the gateway.
 
 A datagram from a remote that the guest has not spoken to makes a conversation of its own on that mapping
-(endpoint-independent filtering, RFC 4787 REQ-8's transparent choice and libslirp's): its source is shown as it is, but
-what the guest could not answer to, loopback or an address of its own net, is shown as the gateway.
+(endpoint-independent filtering, RFC 4787 REQ-8's transparent choice and libslirp's).  A loopback source is shown as the
+gateway; others that the guest could not answer to, of IPv6 or of its own net, are refused.
 
-A forwarding rule's listening socket is a mapping too, with no name: each client is a conversation.
+A forwarding rule's listening socket is a mapping too, with no name: each client is a conversation, shown as it is, or
+as the gateway where the guest could not answer to that.
 
 A mapping goes with its last conversation; what holds conversations is in protocols/udp.pyx.
 """
@@ -21,8 +22,8 @@ from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
-    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, ICMP_UNSUPPORTED, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR, UDP_PORT_ZERO,
-    UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
+    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, ICMP_UNSUPPORTED, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR,
+    UDP_PORT_ZERO, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
 from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
 from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
@@ -295,22 +296,35 @@ cdef bint _is_loopback(const Addr *address) noexcept nogil:
 
 
 cdef const Addr *_as_shown(const World *w, const Addr *source) noexcept nogil:
-    """What a guest sees of a remote's address."""
-    if _is_loopback(source) or addr_in_net(source, &w.net, w.prefix):
+    """What a guest sees of a remote's address: its own, or the gateway's where it could not answer to that.
+
+    So has it nat/clients.py for TCP.
+    """
+    if not addr_is4(source) or _is_loopback(source) or addr_in_net(source, &w.net, w.prefix):
         return &w.addresses[0]
     return source
 
 
+cdef bint _may_intrude(const World *w, const Mapping *m, const Addr *source) noexcept nogil:
+    """May `source` speak first?  To a rule everybody may; to a guest's own socket nobody in the gateway's name but the host
+    itself, or what the guest sends to the gateway afterwards would go to him.
+    """
+    return m.listener or _is_loopback(source) or _as_shown(w, source) == source
+
+
 cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 source_port) noexcept nogil:
-    """A remote speaks first: a forwarding rule's client, or someone whom the guest has not asked.  NULL: refused, counted."""
+    """A remote speaks first: a rule's client, or someone whom the guest has not asked.  NULL: refused, and counted."""
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey key
     cdef Flow *flow
     cdef Flow *before = NULL
+    if not _may_intrude(w, m, source):
+        count(&w.counters, UDP_DENIED)
+        return NULL
     flow_key_set(&key, PROTO_UDP, &m.guest, m.guest_port, _as_shown(w, source), source_port)
     flow = flow_find(&w.flows, GUEST_SIDE, &key)
     if flow == NULL:
-        if not out_resolve(w, &m.guest):                # a flow is charged to its guest's link; edges wait until that is known
+        if not out_resolve(w, &m.guest):                # the flow's link must be known; edges wait until it is
             count(&w.counters, NEIGHBOR_UNRESOLVED)
             return NULL
         flow = _conversation(w, &key, OUR_TTL, w.hop.port)
@@ -318,7 +332,8 @@ cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 sourc
             return NULL
         flow.inbound = True
         flow.last_from_host = w.now
-    elif flow.life == FLOW_NEW or flow.served or _peer(flow).denied:
+    elif (flow.life == FLOW_NEW or flow.served or _peer(flow).denied
+            or _is_loopback(&_peer(flow).host) != _is_loopback(source)):
         count(&w.counters, UDP_DENIED)
         return NULL
     else:

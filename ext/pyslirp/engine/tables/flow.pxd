@@ -1,9 +1,9 @@
 """The flow table: who talks to whom, found by either name.
 
-A flow is one conversation between a guest and something it believes to be far away.  It has two names: `GUEST_SIDE`, the
-addresses as they stand in the guest's packets, and `HOST_SIDE`, the same with the far end as the host's socket knows it
-(the gateway's address became 127.0.0.1).  Packets of the guest are looked up by the first, datagrams of the host by the
-second; a TCP flow owns its socket and needs only the first.
+A flow is one conversation between a guest and something it believes to be far away.  It has two names: `GUEST_SIDE`,
+the addresses as they stand in the guest's packets, and `HOST_SIDE`, the same with the far end as the host's socket
+knows it (the gateway's address became 127.0.0.1).  Packets of the guest are looked up by the first, datagrams of the
+host by the second; a TCP flow owns its socket and needs only the first.
 
 Life.  NEW: made by the first packet, punted to Python, waits for a verdict.  OPEN: has a target, bytes move.  DEAD: no
 longer found by name, kept until the end of the run because an event or a batch may still hold it; freed by the core.

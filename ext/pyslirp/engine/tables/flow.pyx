@@ -1,4 +1,7 @@
-"""Hash chains over FlowName; the buckets double when there is more than one flow to a bucket."""
+"""Hash chains over FlowName; the buckets double when there is more than one flow to a bucket.
+
+Of flows that bear the same name on the host's side (the guest knows one remote by two addresses) the youngest is found.
+"""
 
 cimport cython
 from libc.stdlib cimport calloc, free
@@ -55,17 +58,25 @@ cdef Flow *flow_find(const FlowTable *t, FlowSide side, const FlowKey *key) noex
 cdef void _grow(FlowTable *t, FlowSide side) noexcept nogil:
     cdef u32 old = t.size[<int>side], new = old * 2, i
     cdef Flow **wider = <Flow **>calloc(new, sizeof(Flow *))
+    cdef Flow **low                             # where the next flow of either half goes: chains keep their order
+    cdef Flow **high
     cdef Flow *flow
-    cdef Flow *after
     if wider == NULL:
         return                                  # longer chains, still right
     for i in range(old):
+        low = &wider[i]
+        high = &wider[i + old]
         flow = t.buckets[<int>side][i]
         while flow != NULL:
-            after = flow.name[<int>side].chain
-            flow.name[<int>side].chain = wider[flow.name[<int>side].hash & (new - 1)]
-            wider[flow.name[<int>side].hash & (new - 1)] = flow
-            flow = after
+            if flow.name[<int>side].hash & old:
+                high[0] = flow
+                high = &flow.name[<int>side].chain
+            else:
+                low[0] = flow
+                low = &flow.name[<int>side].chain
+            flow = flow.name[<int>side].chain
+        low[0] = NULL
+        high[0] = NULL
     free(t.buckets[<int>side])
     t.buckets[<int>side] = wider
     t.size[<int>side] = new

@@ -1,9 +1,10 @@
 """The switch's memory: which port a MAC address was last heard on (IEEE 802.1D learning).
 
-Limits.  A port may have MACS_PER_PORT addresses, all ports together MACS_MAX.  Where one is reached an address is forgotten
-to make room: one of the port's own, or, when the table is full, one of the port that has most.  So every guest can be
-learned at any time, and one that makes addresses up forgets its own.  What goes is the first one round the table that has
-not been heard since the last time round (the clock algorithm, which approximates the 802.1D ageing time without a timer).
+Limits.  A port may have MACS_PER_PORT addresses, all ports together MACS_MAX.  Where one is reached an address is
+forgotten to make room: one of the port's own, or, when the table is full, one of the port that has most.  So every
+guest can be learned at any time, and one that makes addresses up forgets its own.  What goes is the first one round
+the table that has not been heard since the last time round (the clock algorithm, which approximates the 802.1D ageing
+time without a timer).
 """
 
 from pyslirp.engine.base.ints cimport i32, u8, u32, u64
@@ -31,5 +32,5 @@ cdef bint mac_table_init(MacTable *t, u32 ports, const u64 *hash_key) noexcept n
 cdef void mac_table_free(MacTable *t) noexcept nogil
 cdef i32 mac_find(const MacTable *t, const u8 *mac) noexcept nogil           # port, or MAC_NONE
 cdef i32 mac_heard(MacTable *t, const u8 *mac) noexcept nogil                # the same, and it has been heard
-cdef bint mac_learn(MacTable *t, const u8 *mac, i32 port) noexcept nogil     # False: another address was forgotten for it
+cdef bint mac_learn(MacTable *t, const u8 *mac, i32 port) noexcept nogil     # False: another was forgotten for it
 cdef void mac_forget_port(MacTable *t, i32 port) noexcept nogil              # the port has gone

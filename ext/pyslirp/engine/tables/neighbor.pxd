@@ -1,10 +1,11 @@
 """Which MAC has an IP address, and what we know of the guest behind it.
 
-States.  INCOMPLETE: asked, not answered; up to NEIGHBOR_PROBES requests a NEIGHBOR_RETRY_NS apart, then what waited is told
-and the entry is removed, or, if flows still bear its name, left alone until it is wanted again (`probes` is 0).
-REACHABLE: learned from ARP, from DHCP, or from the first IP packet of an unknown address inside the network; INCOMPLETE
-again when it is wanted and its link has gone.  An ARP message replaces the MAC, an IP packet never does (RFC 826; a guest that is moved
-announces itself).  The port is not kept here: the switch knows by MAC, so a guest that comes back on another port is found.
+States.  INCOMPLETE: asked, not answered; up to NEIGHBOR_PROBES requests a NEIGHBOR_RETRY_NS apart, then what waited is
+told and the entry is removed, or, if flows still bear its name, left alone until it is wanted again (`probes` is 0).
+REACHABLE: learned from ARP, from DHCP, or from the first IP packet of an unknown address inside the network;
+INCOMPLETE again when it is wanted and its link has gone.  An ARP message replaces the MAC, an IP packet never does
+(RFC 826; a guest that is moved announces itself).  The port is not kept here: the switch knows by MAC, so a guest that
+comes back on another port is found.
 """
 
 from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u32, u64
@@ -12,7 +13,7 @@ from pyslirp.engine.stores.slab cimport Slab, SlabHead
 
 cdef enum:
     NEIGHBORS_MAX = 4096                # entries; a new one replaces one without flows, long unused
-    NEIGHBORS_LOOK = 64                 # places looked at for it: a guest that makes addresses up costs no more than that
+    NEIGHBORS_LOOK = 64                 # places looked at for it: what a made-up address costs at the most
     NEIGHBOR_PROBES = 3
 
 cdef enum NeighborState:

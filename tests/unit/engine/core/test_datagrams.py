@@ -7,6 +7,7 @@ from typing import Any
 import dpkt
 import pytest
 
+from pyslirp.addresses import unpack
 from pyslirp.engine.core import core
 from tests.unit.engine.core.guest import (
     ALIAS,
@@ -30,6 +31,16 @@ ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, EMSGSIZE, ENOBUFS = 111, 113, 10
 EXPIRED, CLOSED = core.REASONS.index("expired"), 12
 
 
+@pytest.fixture
+def net() -> Net:
+    return Net()
+
+
+@pytest.fixture
+def guest(net: Net) -> Guest:
+    return net.guest()
+
+
 def allowed(
     net: Net, guest: Guest, data: bytes = b"first", *, host: str | None = None, **fields: Any
 ) -> tuple[int, int]:
@@ -49,7 +60,7 @@ def pinged(net: Net, guest: Guest, **fields: Any) -> tuple[int, int]:
 
 def sent(net: Net) -> list[tuple[str, int, bytes]]:
     """What has been given to host sockets since last asked: to whom, and what."""
-    return [(dotted(call[2][12:]), call[3], call[6]) for call in net.host.take() if call[0] == "send_to"]
+    return [(str(unpack(call[2])), call[3], call[6]) for call in net.host.take() if call[0] == "send_to"]
 
 
 def conversations(net: Net) -> int:
@@ -59,9 +70,7 @@ def conversations(net: Net) -> int:
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
 
-def test_datagrams_wait_for_the_verdict_in_order() -> None:
-    net = Net()
-    guest = net.guest()
+def test_datagrams_wait_for_the_verdict_in_order(net: Net, guest: Guest) -> None:
     net.counted()
     guest.send(*[guest.udp_frame(bytes([number]), ttl=number + 1) for number in range(HELD_MAX + 3)])
     kind, flow, key, ttl, link = net.punt()
@@ -75,9 +84,7 @@ def test_datagrams_wait_for_the_verdict_in_order() -> None:
     assert sent(net) == [(FAR, 9, b"later")]
 
 
-def test_a_handler_gets_messages_and_answers() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_handler_gets_messages_and_answers(net: Net, guest: Guest) -> None:
     guest.send(guest.udp_frame(b"one"), guest.udp_frame(b""))
     flow = net.flow()
     net.core.serve(flow, 5, net.now)
@@ -92,9 +99,7 @@ def test_a_handler_gets_messages_and_answers() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 1472, 1473, 65507])
-def test_any_length_both_ways(length: int) -> None:
-    net = Net()
-    guest = net.guest()
+def test_any_length_both_ways(net: Net, guest: Guest, length: int) -> None:
     data = (bytes(range(251)) * 262)[:length]
     _, mapping = allowed(net, guest, data)
     assert sent(net) == [(FAR, 9, data)]
@@ -113,9 +118,7 @@ def test_any_length_both_ways(length: int) -> None:
         (core.REFUSE_SILENT, None),
     ],
 )
-def test_a_denial_is_remembered_until_it_is_idle(how: int, code: int | None) -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_denial_is_remembered_until_it_is_idle(net: Net, guest: Guest, how: int, code: int | None) -> None:
     guest.send(guest.udp_frame(b"1"), guest.udp_frame(b"22"))
     flow = net.flow()
     net.core.deny(flow, how, net.now)
@@ -132,10 +135,8 @@ def test_a_denial_is_remembered_until_it_is_idle(how: int, code: int | None) -> 
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-def test_a_denied_ping_is_quoted_so_that_the_guest_knows_it(repeated: bool) -> None:
+def test_a_denied_ping_is_quoted_so_that_the_guest_knows_it(net: Net, guest: Guest, repeated: bool) -> None:
     """Linux looks for the identifier, ping(8) for the sequence number."""
-    net = Net()
-    guest = net.guest()
     guest.echo(bytes(56), identifier=0x4321, sequence=3, ttl=17)
     net.core.deny(net.flow(), core.REFUSE_PROHIBITED, net.now)
     if repeated:
@@ -147,9 +148,7 @@ def test_a_denied_ping_is_quoted_so_that_the_guest_knows_it(repeated: bool) -> N
     assert quoted.raw[20:22] + quoted.raw[24:28] == b"\x08\0" + b"\x43\x21\0\3"
 
 
-def test_a_verdict_counts_once() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_verdict_counts_once(net: Net, guest: Guest) -> None:
     flow, _ = allowed(net, guest)
     net.core.deny(flow, core.REFUSE_PORT, net.now)
     net.core.serve(flow, 1, net.now)
@@ -158,18 +157,14 @@ def test_a_verdict_counts_once() -> None:
     assert guest.frames() == []
 
 
-def test_too_many_punts_drop_the_datagram_and_the_guest_may_ask_again() -> None:
-    net = Net()
-    guest = net.guest()
+def test_too_many_punts_drop_the_datagram_and_the_guest_may_ask_again(net: Net, guest: Guest) -> None:
     guest.send(*[guest.udp_frame(b"x", port=port) for port in range(1, 4099)])
     assert len(net.punts()) == conversations(net) == 4096
     guest.udp(b"x", port=4098)
     assert net.punt()[2][4] == 4098
 
 
-def test_a_handler_that_does_not_take_its_messages_loses_some() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_handler_that_does_not_take_its_messages_loses_some(net: Net, guest: Guest) -> None:
     guest.udp(b"x")
     net.core.serve(net.flow(), 1, net.now)
     net.punts()
@@ -195,9 +190,7 @@ def test_one_socket_for_all_that_one_guest_port_speaks_with() -> None:
     assert (len(net.host.sockets), net.host.peers(mapping), conversations(net)) == (4, 3, 6)
 
 
-def test_answers_come_from_whom_was_asked() -> None:
-    net = Net()
-    guest = net.guest()
+def test_answers_come_from_whom_was_asked(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest, to=FAR)
     allowed(net, guest, to=OTHER_FAR)
     for far in (OTHER_FAR, FAR):
@@ -206,18 +199,14 @@ def test_answers_come_from_whom_was_asked() -> None:
     assert net.counted()["udp.to_guest"] == 2
 
 
-def test_loopback_answers_as_the_gateway_that_was_asked() -> None:
-    net = Net()
-    guest = net.guest()
+def test_loopback_answers_as_the_gateway_that_was_asked(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest, to=GATEWAY, port=7, host=LOOPBACK)
     assert sent(net) == [(LOOPBACK, 7, b"first")]
     net.host.arrive(mapping, ip(LOOPBACK), 7, b"echo", net.now)
     assert guest.datagram() == (GATEWAY, 7, 5000, b"echo")
 
 
-def test_the_alias_answers_as_itself() -> None:
-    net = Net()
-    guest = net.guest()
+def test_the_alias_answers_as_itself(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest, to=ALIAS, port=7, host=ROUTER)
     net.host.arrive(mapping, ip(ROUTER), 7, b"echo", net.now)
     assert guest.datagram() == (ALIAS, 7, 5000, b"echo")
@@ -230,14 +219,11 @@ def test_the_alias_answers_as_itself() -> None:
         (LOOPBACK, GATEWAY),
         (LOOPBACK_2, GATEWAY),
         ("0.0.0.0", GATEWAY),
-        ("10.0.2.15", GATEWAY),
-        ("10.0.2.77", GATEWAY),
+        ("::1", GATEWAY),
     ],
 )
-def test_a_stranger_gets_through_and_is_answered(stranger: str, shown: str) -> None:
+def test_a_stranger_gets_through_and_is_answered(net: Net, guest: Guest, stranger: str, shown: str) -> None:
     """REQ-8: endpoint-independent filtering; who could not be answered is shown as the gateway."""
-    net = Net()
-    guest = net.guest()
     _, mapping = allowed(net, guest)
     net.host.arrive(mapping, ip(stranger), 1234, b"hello", net.now)
     assert guest.datagram() == (shown, 1234, 5000, b"hello")
@@ -248,9 +234,16 @@ def test_a_stranger_gets_through_and_is_answered(stranger: str, shown: str) -> N
     assert sorted(flow["inbound"] for flow in net.core.flows()) == [False, True]
 
 
-def test_a_stranger_does_not_get_past_a_verdict() -> None:
-    net = Net()
-    guest = net.guest()
+@pytest.mark.parametrize("stranger", ["10.0.2.15", "10.0.2.77", "2001:db8::1"])
+def test_a_stranger_does_not_speak_in_the_gateways_name(net: Net, guest: Guest, stranger: str) -> None:
+    """Or what the guest sends to the gateway from then on, to a service of the host, would go to him."""
+    _, mapping = allowed(net, guest)
+    net.counted()
+    net.host.arrive(mapping, ip(stranger), 53, b"x", net.now)
+    assert (net.counted(), guest.frames(), conversations(net)) == ({"udp.denied": 1}, [], 1)
+
+
+def test_a_stranger_does_not_get_past_a_verdict(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest)
     guest.udp(b"x", to=OTHER_FAR)
     pending = net.flow()
@@ -262,9 +255,7 @@ def test_a_stranger_does_not_get_past_a_verdict() -> None:
     assert guest.frames() == []
 
 
-def test_a_mapping_goes_with_its_last_conversation() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_mapping_goes_with_its_last_conversation(net: Net, guest: Guest) -> None:
     flow, mapping = allowed(net, guest)
     socket = net.host.socket_of(mapping)
     net.wait(10)
@@ -279,9 +270,7 @@ def test_a_mapping_goes_with_its_last_conversation() -> None:
     assert (net.core.memory()["flows"], net.core.memory()["timers"]) == (0, 0)
 
 
-def test_closing_a_conversation_closes_its_mapping_too() -> None:
-    net = Net()
-    guest = net.guest()
+def test_closing_a_conversation_closes_its_mapping_too(net: Net, guest: Guest) -> None:
     flow, mapping = allowed(net, guest)
     socket = net.host.socket_of(mapping)
     net.host.take()
@@ -291,9 +280,7 @@ def test_closing_a_conversation_closes_its_mapping_too() -> None:
     assert net.core.memory()["flows"] == 0
 
 
-def test_closing_a_mapping_closes_its_conversations() -> None:
-    net = Net()
-    guest = net.guest()
+def test_closing_a_mapping_closes_its_conversations(net: Net, guest: Guest) -> None:
     flows = {allowed(net, guest, to=far)[0] for far in (FAR, OTHER_FAR)}
     _, mapping = allowed(net, guest, port=10)
     guest.tcp(dpkt.tcp.TH_SYN)
@@ -310,9 +297,7 @@ def test_closing_a_mapping_closes_its_conversations() -> None:
 # -- forwarding rules --------------------------------------------------------------------------------------------------
 
 
-def test_a_rule_brings_clients_to_a_guest_and_answers_back() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_rule_brings_clients_to_a_guest_and_answers_back(net: Net, guest: Guest) -> None:
     rule = net.host.listen(ip(guest.ip), 53)
     socket = net.host.socket_of(rule)
     for number, client in enumerate((OTHER_FAR, ROUTER)):
@@ -324,9 +309,25 @@ def test_a_rule_brings_clients_to_a_guest_and_answers_back() -> None:
     assert (net.host.peers(rule), net.punts()) == (2, [])
 
 
-def test_a_rule_outlives_its_clients() -> None:
-    net = Net()
-    guest = net.guest()
+@pytest.mark.parametrize("client", ["10.0.2.15", "10.0.2.77", "2001:db8::1", LOOPBACK])
+def test_a_client_that_could_not_be_answered_is_shown_as_the_gateway(net: Net, guest: Guest, client: str) -> None:
+    rule = net.host.listen(ip(guest.ip), 53)
+    net.host.arrive(rule, ip(client), 1000, b"query", net.now)
+    assert guest.datagram() == (GATEWAY, 1000, 53, b"query")
+    guest.udp(b"answer", to=GATEWAY, port=1000, source_port=53)
+    assert sent(net) == [(client, 1000, b"answer")]
+
+
+def test_a_client_does_not_take_over_what_the_host_is_told(net: Net, guest: Guest) -> None:
+    allowed(net, guest, to=GATEWAY, port=1000, source_port=53, host=LOOPBACK)
+    rule = net.host.listen(ip(guest.ip), 53)
+    net.host.arrive(rule, ip("10.0.2.77"), 1000, b"query", net.now)
+    sent(net)
+    guest.udp(b"for the host", to=GATEWAY, port=1000, source_port=53)
+    assert sent(net) == [(LOOPBACK, 1000, b"for the host")]
+
+
+def test_a_rule_outlives_its_clients(net: Net, guest: Guest) -> None:
     rule = net.host.listen(ip(guest.ip), 53)
     net.host.arrive(rule, ip(OTHER_FAR), 1000, b"query", net.now)
     net.wait(IDLE)
@@ -337,9 +338,7 @@ def test_a_rule_outlives_its_clients() -> None:
     assert [punt[0] for punt in net.punts()] == [core.KIND_CLOSED] * 2
 
 
-def test_two_rules_to_one_guest_port_answer_where_they_were_asked() -> None:
-    net = Net()
-    guest = net.guest()
+def test_two_rules_to_one_guest_port_answer_where_they_were_asked(net: Net, guest: Guest) -> None:
     rules = [net.host.listen(ip(guest.ip), 53) for _ in range(2)]
     for rule in (rules[0], rules[1], rules[0]):
         net.host.arrive(rule, ip(OTHER_FAR), 1000, b"query", net.now)
@@ -349,9 +348,7 @@ def test_two_rules_to_one_guest_port_answer_where_they_were_asked() -> None:
     assert conversations(net) == 1
 
 
-def test_a_conversation_that_moves_to_a_rule_leaves_no_mapping_behind() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_conversation_that_moves_to_a_rule_leaves_no_mapping_behind(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest, source_port=53)
     socket = net.host.socket_of(mapping)
     rule = net.host.listen(ip(guest.ip), 53)
@@ -361,9 +358,7 @@ def test_a_conversation_that_moves_to_a_rule_leaves_no_mapping_behind() -> None:
     assert net.host.peers(rule) == 1
 
 
-def test_two_loopback_clients_with_one_port_are_one_to_the_guest() -> None:
-    net = Net()
-    guest = net.guest()
+def test_two_loopback_clients_with_one_port_are_one_to_the_guest(net: Net, guest: Guest) -> None:
     rule = net.host.listen(ip(guest.ip), 53)
     for client in (LOOPBACK, LOOPBACK_2):
         net.host.arrive(rule, ip(client), 1000, b"query", net.now)
@@ -385,9 +380,7 @@ def test_a_client_of_a_guest_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 56, 4000])
-def test_a_ping_goes_out_whole_and_comes_back_with_the_guests_identifier(length: int) -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_ping_goes_out_whole_and_comes_back_with_the_guests_identifier(net: Net, guest: Guest, length: int) -> None:
     data = bytes(length)
     _, mapping = pinged(net, guest, payload=data, identifier=0x1234, sequence=1, ttl=5, tos=0x10)
     (call,) = net.host.take()
@@ -402,9 +395,7 @@ def test_a_ping_goes_out_whole_and_comes_back_with_the_guests_identifier(length:
     assert (counted["icmp.to_host"], counted["icmp.to_guest"], conversations(net)) == (2, 1, 1)
 
 
-def test_each_identifier_is_a_flow_and_a_socket() -> None:
-    net = Net()
-    guest = net.guest()
+def test_each_identifier_is_a_flow_and_a_socket(net: Net, guest: Guest) -> None:
     _, one = pinged(net, guest, identifier=1)
     _, two = pinged(net, guest, identifier=2)
     assert one != two
@@ -421,25 +412,19 @@ def test_a_stranger_without_a_port_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("message", [b"", b"\0\0\0\0\0\0\0", b"\x08\0\0\0\0\0\0\1", b"\3\1" + bytes(30)])
-def test_what_a_ping_socket_gives_that_is_no_reply_is_dropped(message: bytes) -> None:
-    net = Net()
-    guest = net.guest()
+def test_what_a_ping_socket_gives_that_is_no_reply_is_dropped(net: Net, guest: Guest, message: bytes) -> None:
     _, mapping = pinged(net, guest)
     net.host.arrive(mapping, ip(FAR), 0, message, net.now)
     assert guest.frames() == []
 
 
-def test_a_reply_from_a_stranger_is_dropped() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_reply_from_a_stranger_is_dropped(net: Net, guest: Guest) -> None:
     _, mapping = pinged(net, guest)
     net.host.arrive(mapping, ip(OTHER_FAR), 0, b"\0\0\0\0\0\0\0\1", net.now)
     assert guest.frames() == []
 
 
-def test_a_handler_can_serve_pings() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_handler_can_serve_pings(net: Net, guest: Guest) -> None:
     guest.echo(b"served", identifier=9, sequence=8)
     flow = net.flow()
     net.core.serve(flow, 1, net.now)
@@ -459,9 +444,7 @@ def test_a_handler_can_serve_pings() -> None:
     ("error", "code"),
     [(ECONNREFUSED, 3), (EHOSTUNREACH, 1), (ENETUNREACH, 0), (EPERM, 13), (EMSGSIZE, 4), (ENOBUFS, 0)],
 )
-def test_what_a_socket_refuses_is_told(error: int, code: int) -> None:
-    net = Net()
-    guest = net.guest()
+def test_what_a_socket_refuses_is_told(net: Net, guest: Guest, error: int, code: int) -> None:
     net.host.errors["send_to"] = error
     flow, _ = allowed(net, guest, source_port=77, port=78, ttl=3)
     source, kind, said, quoted = described(guest.packet())
@@ -475,11 +458,9 @@ def test_what_a_socket_refuses_is_told(error: int, code: int) -> None:
 )
 @pytest.mark.parametrize(("kind", "code", "info"), [(3, 3, 0), (3, 4, 1400), (11, 0, 0), (12, 1, 0)])
 def test_an_error_from_the_network_is_passed_on(
-    offender: str | None, shown: str, kind: int, code: int, info: int
+    net: Net, guest: Guest, offender: str | None, shown: str, kind: int, code: int, info: int
 ) -> None:
     """So that traceroute and path MTU discovery work."""
-    net = Net()
-    guest = net.guest()
     _, mapping = allowed(net, guest, source_port=77, port=33434, ttl=3)
     net.host.error(mapping, ip(FAR), 33434, None if offender is None else ip(offender), kind, code, net.now, info)
     packet = guest.packet()
@@ -489,9 +470,7 @@ def test_an_error_from_the_network_is_passed_on(
     assert (quoted.data.sport, quoted.data.dport) == (77, 33434)
 
 
-def test_an_error_of_the_loopback_comes_from_the_gateway_or_the_alias() -> None:
-    net = Net()
-    guest = net.guest()
+def test_an_error_of_the_loopback_comes_from_the_gateway_or_the_alias(net: Net, guest: Guest) -> None:
     for asked in (GATEWAY, ALIAS):
         _, mapping = allowed(net, guest, to=asked, source_port=5, port=9, host=LOOPBACK)
         net.host.error(mapping, ip(LOOPBACK), 9, ip(LOOPBACK), 3, 3, net.now)
@@ -501,10 +480,8 @@ def test_an_error_of_the_loopback_comes_from_the_gateway_or_the_alias() -> None:
         net.punts()
 
 
-def test_an_error_about_a_ping_names_its_sequence_number() -> None:
+def test_an_error_about_a_ping_names_its_sequence_number(net: Net, guest: Guest) -> None:
     """traceroute -I tells its probes apart by it."""
-    net = Net()
-    guest = net.guest()
     _, mapping = pinged(net, guest, identifier=0x1111, sequence=1, ttl=1)
     for sequence in (2, 3):
         guest.echo(identifier=0x1111, sequence=sequence, ttl=sequence)
@@ -516,9 +493,7 @@ def test_an_error_about_a_ping_names_its_sequence_number() -> None:
 @pytest.mark.parametrize(
     ("to", "port", "kind"), [(OTHER_FAR, 9, 3), (FAR, 10, 3), (FAR, 9, 0), (FAR, 9, 8), (FAR, 9, 5)]
 )
-def test_errors_about_nothing_of_ours_are_only_counted(to: str, port: int, kind: int) -> None:
-    net = Net()
-    guest = net.guest()
+def test_errors_about_nothing_of_ours_are_only_counted(net: Net, guest: Guest, to: str, port: int, kind: int) -> None:
     _, mapping = allowed(net, guest)
     net.counted()
     net.host.error(mapping, ip(to), port, ip(ROUTER), kind, 0, net.now)
@@ -530,9 +505,7 @@ def test_errors_about_nothing_of_ours_are_only_counted(to: str, port: int, kind:
 
 
 @pytest.mark.parametrize("verdict", [True, False])
-def test_a_question_without_an_answer_is_forgotten_after_30_seconds(verdict: bool) -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_question_without_an_answer_is_forgotten_after_30_seconds(net: Net, guest: Guest, verdict: bool) -> None:
     guest.udp(b"anybody?")
     flow = net.flow()
     if verdict:
@@ -553,9 +526,7 @@ def test_a_question_without_an_answer_is_forgotten_after_30_seconds(verdict: boo
     assert (net.host.sockets, net.core.memory()["flows"]) == ({}, 0)
 
 
-def test_speaking_prolongs_it_and_both_ways_more() -> None:
-    net = Net()
-    guest = net.guest()
+def test_speaking_prolongs_it_and_both_ways_more(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest)
     net.wait(IDLE - 1)
     guest.udp(b"still here")
@@ -568,9 +539,7 @@ def test_speaking_prolongs_it_and_both_ways_more() -> None:
     assert net.core.next_deadline() is None
 
 
-def test_an_answered_dns_query_gives_its_socket_back_at_once() -> None:
-    net = Net()
-    guest = net.guest()
+def test_an_answered_dns_query_gives_its_socket_back_at_once(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest, port=53)
     guest.udp(b"AAAA too", port=53)
     net.host.arrive(mapping, ip(FAR), 53, b"A", net.now)
@@ -583,9 +552,7 @@ def test_an_answered_dns_query_gives_its_socket_back_at_once() -> None:
     assert [payload(packet)[8:] for packet in guest.packets()] == [b"A", b"AAAA"]
 
 
-def test_a_dns_query_that_follows_in_time_keeps_it() -> None:
-    net = Net()
-    guest = net.guest()
+def test_a_dns_query_that_follows_in_time_keeps_it(net: Net, guest: Guest) -> None:
     _, mapping = allowed(net, guest, port=53)
     net.host.arrive(mapping, ip(FAR), 53, b"A", net.now)
     guest.udp(b"one more", port=53)

@@ -66,6 +66,8 @@ def test_of_two_with_one_name_the_younger_is_found_first() -> None:
     table = _Table()
     old, young = named(table, name(1), name(1))
     assert table.find(GUEST_SIDE, name(1)) == young
+    named(table, *[name(number) for number in range(2, 300)])
+    assert table.find(GUEST_SIDE, name(1)) == young
     table.unlink(young, GUEST_SIDE)
     assert table.find(GUEST_SIDE, name(1)) == old
 
