@@ -1,7 +1,8 @@
 """A host made of lists: HostOps that record what they are told, and give and refuse what a test has laid ready.
 
-With it all that the core does for the sockets of an edge can be tested, fuzzed and simulated without a socket.  A socket is
-a number; what an edge would do after a system call (a connect has succeeded, a datagram has come) is a method.
+With it all that the core does for the sockets of an edge can be tested, fuzzed and simulated without a socket.  A
+socket is a number; what an edge would do after a system call (a connect has succeeded, a datagram has come) is a
+method.
 
 It outlives its core or not, as it happens: a FakeHost that is gone leaves a host behind that refuses everything.
 """
@@ -65,7 +66,8 @@ cdef void _close(void *ctx, void *socket, bint abort) noexcept with gil:
     (<FakeHost>ctx).on_close(_number(socket), abort)
 
 
-cdef i64 _send_to(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces, int count) noexcept with gil:
+cdef i64 _send_to(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
+                  int count) noexcept with gil:
     cdef FakeHost host = <FakeHost>ctx
     cdef bytes to = (<const char *>address.b)[:16]
     if "send_to" in host.errors:
@@ -92,7 +94,8 @@ cdef void _no_close(void *ctx, void *socket, bint abort) noexcept nogil:
     pass
 
 
-cdef i64 _no_send_to(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces, int count) noexcept nogil:
+cdef i64 _no_send_to(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
+                     int count) noexcept nogil:
     return -EPIPE
 
 
@@ -202,7 +205,7 @@ cdef class FakeHost:
     # -- TCP ----------------------------------------------------------------------------------------------------------
 
     def attach(self, flow: int, now: int, tag: int = 0) -> int:
-        """The verdict on a new TCP flow is a socket, which is now connecting; its number.  Raises KeyError for another flow."""
+        """The verdict on a new TCP flow is a socket, which is now connecting; its number.  Raises KeyError for others."""
         cdef Flow *f = self.stream(flow)
         if f.life != FLOW_NEW:
             raise KeyError(flow)
@@ -222,7 +225,7 @@ cdef class FakeHost:
         stream_host_failed(self.core.w, self.stream(flow), error)
 
     def open(self, guest: bytes, guest_port: int, far: bytes, far_port: int, now: int, tag: int = 0) -> tuple[int, int]:
-        """A connection that a listening socket has accepted, towards a guest: (flow, socket); (0, 0): it was refused."""
+        """A connection that a listening socket has accepted, towards a guest: (flow, socket); (0, 0): refused."""
         cdef Addr g
         cdef Addr f
         cdef Flow *flow
@@ -252,7 +255,7 @@ cdef class FakeHost:
     # -- datagrams ----------------------------------------------------------------------------------------------------
 
     def allow(self, flow: int, host: bytes, port: int, now: int, tag: int = 0) -> int:
-        """The verdict on a new UDP or ICMP flow is `host`:`port`; the handle of the mapping that bears its socket, or 0."""
+        """The verdict on a new UDP or ICMP flow is `host`:`port`; the handle of the mapping with its socket, or 0."""
         cdef Flow *f = self.core.find(flow)
         cdef Flow *mapping = mapping_of(self.core.w, f)
         cdef Addr h
@@ -295,7 +298,8 @@ cdef class FakeHost:
         self.core.w.now = now
         datagram_from_host(self.core.w, self.mapping(mapping), &s, port, data, <u32>len(data))
 
-    def error(self, mapping: int, to: bytes, port: int, offender: bytes | None, kind: int, code: int, now: int, info: int = 0) -> None:
+    def error(self, mapping: int, to: bytes, port: int, offender: bytes | None, kind: int, code: int, now: int,
+              info: int = 0) -> None:
         """The error queue of a mapping's socket tells of an ICMP error about a datagram to `to`:`port`."""
         cdef Addr t
         cdef Addr o
@@ -303,4 +307,5 @@ cdef class FakeHost:
         if offender is not None:
             _addr(offender, &o)
         self.core.w.now = now
-        datagram_error(self.core.w, self.mapping(mapping), &t, port, &o if offender is not None else NULL, kind, code, info)
+        datagram_error(self.core.w, self.mapping(mapping), &t, port, &o if offender is not None else NULL, kind, code,
+                       info)

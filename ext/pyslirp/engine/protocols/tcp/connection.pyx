@@ -368,7 +368,7 @@ cdef void _new_ack(TcpEnv *env, Flow *flow, Tcp *t, u64 ack, const TcpOptions *o
     if result.sample:
         rtt_sample(&t.rtt, result.sample)
     if not t.snd.recovering or t.snd.timed_out:
-        cc_acked(&t.cc, result.acked, limited or t.snd.recovering, now)
+        cc_acked(&t.cc, result.acked - result.known, limited or t.snd.recovering, now)
     elif ack >= t.snd.recover:
         cc_recovered(&t.cc, now)
     elif not t.sack:                            # partial ACK: the next hole, and deflate (RFC 6582 3.2 step 5)
@@ -496,7 +496,10 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
 cdef void _take_text(TcpEnv *env, Tcp *t, const Packet *p, u64 seq, ns_t now) noexcept nogil:
     """RFC 9293 3.10.7.4 seventh and eighth: payload and FIN."""
     cdef bint gap = t.rcv.islands.count != 0
+    cdef u32 segment_bytes = t.rcv.segment_bytes
     cdef Status status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
+    if p.offload != NULL and p.offload.gso_bytes:           # several segments in one
+        t.rcv.segment_bytes = max(segment_bytes, p.offload.gso_bytes)
     if status != OK:
         count(env.counters, status)
         t.rcv.ack_now = True                    # RFC 5681 4.2: at once, so that the sender learns of the gap
@@ -520,7 +523,9 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
     if t.state == HELD:
         if reset and seq_wide(t.rcv.nxt, p.seq) == t.rcv.nxt:
             tcp_abort(env, flow, t, END_RESET_BY_GUEST, False)
-        return                                  # a repeated SYN waits like the first
+        elif p.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) == TCP_SYN:
+            _learn_syn(env, t, p, now)          # the same again, or that of a guest that has begun anew: nothing was answered
+        return
     if t.state == SYN_SENT:
         _input_syn_sent(env, flow, t, p, now)
         return

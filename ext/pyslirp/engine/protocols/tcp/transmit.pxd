@@ -37,7 +37,7 @@ cdef struct NextSegment:
 
 cdef struct AckResult:
     u64 acked                   # sequence numbers newly acknowledged in order
-    u64 sacked                  # and selectively
+    u64 known                   # of them, those that were sacked before: they left the network earlier
     ns_t sample                 # RTT sample, or 0
     ns_t again                  # when the latest repetition among what is acknowledged was sent; 0: nothing was repeated
     bint syn_acked

@@ -120,9 +120,11 @@ cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexc
 cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
     cdef u64 data_end = snd_data_end(s), data_start = s.iss + 1 + s.queue.head
     result.acked = ack - s.una
+    result.known = s.sacked_bytes
     result.syn_acked = s.una == s.iss
     result.fin_acked = s.fin_wanted and ack > data_end
     _acked_samples(s, ack, now, result)
+    result.known -= s.sacked_bytes
     s.una = ack
     if s.sacked_top < ack:
         s.sacked_top = ack
@@ -414,11 +416,11 @@ cdef class _Send:
         snd_sent(&self.s, &self.next, now)
         return self.next.seq - self.s.iss, self.next.length, bool(self.next.fin), self.next.kind == SEGMENT_AGAIN
 
-    def acknowledged(self, ack: int, now: int) -> tuple[int, int, bool]:
-        """What one ACK has told: (numbers newly acknowledged, RTT sample or 0, was it our FIN's)."""
+    def acknowledged(self, ack: int, now: int) -> tuple[int, int, bool, int]:
+        """What one ACK has told: (numbers newly acknowledged, RTT sample or 0, was it our FIN's, how many were sacked before)."""
         cdef AckResult result
         snd_acknowledged(&self.s, self.s.iss + ack, now, &result)
-        return result.acked, result.sample, bool(result.fin_acked)
+        return result.acked, result.sample, bool(result.fin_acked), result.known
 
     def sacked(self, start: int, end: int) -> int:
         return snd_sacked(&self.s, self.s.iss + start, self.s.iss + end)

@@ -191,15 +191,15 @@ segments = st.tuples(
     numbers,
     st.sampled_from([0, 1, 100, 65535]),
     st.sampled_from([0, 0, 1, 700, 1400]),
-    st.sampled_from([b"", b"\x08\x0a" + bytes(8), b"\x05\x0a" + bytes(8), b"\x02\x04\x00\x00", b"\x08\x00", b"\xfe\x28"]),
+    st.sampled_from(
+        [b"", b"\x08\x0a" + bytes(8), b"\x05\x0a" + bytes(8), b"\x02\x04\x00\x00", b"\x08\x00", b"\xfe\x28"]
+    ),
 )
 
 
 @settings(max_examples=150)
 @given(st.sampled_from(sorted(BUILDERS)), st.lists(segments, min_size=1, max_size=12))
-def test_no_segments_break_it(
-    state: str, sent: list[tuple[set[str], int, int, int, int, bytes]]
-) -> None:
+def test_no_segments_break_it(state: str, sent: list[tuple[set[str], int, int, int, int, bytes]]) -> None:
     """It stays sound, it says little to what it is told (no storm), and no reset answers a reset."""
     flow = BUILDERS[state]()
     if state in {"ESTABLISHED", "CLOSE_WAIT"}:

@@ -58,7 +58,7 @@ def test_a_fin_that_the_window_has_no_number_for_waits() -> None:
     assert half.send(WIDE, 1) is None
     half.acknowledged(1001, 2)
     assert half.send(WIDE, 2) == (1001, 0, True, False)
-    assert half.acknowledged(1002, 3) == (1, 1, True)
+    assert half.acknowledged(1002, 3) == (1, 1, True, 0)
 
 
 @given(st.integers(1, 20_000), st.integers(0, 30_000), st.integers(1, 10))
@@ -76,7 +76,7 @@ def test_the_congestion_window_bounds_the_flight(cwnd: int, amount: int, segment
 
 def test_the_youngest_gives_the_sample() -> None:
     half = sent(3)
-    assert half.acknowledged(2001, 50) == (2000, 48, False)
+    assert half.acknowledged(2001, 50) == (2000, 48, False, 0)
     assert half.una == 2001
     half.acknowledged(3001, 60)
     assert half.used_bytes == 0, "nothing in flight, nothing held"
@@ -86,14 +86,14 @@ def test_what_was_repeated_gives_none() -> None:
     half = sent(3)
     half.lose_first()
     assert half.send(WIDE, 40) == (1, 1000, False, True)
-    assert half.acknowledged(3001, 50) == (3000, 0, False), "Karn; and what lay above the hole has waited for it"
+    assert half.acknowledged(3001, 50) == (3000, 0, False, 0), "Karn; and what lay above the hole has waited for it"
 
 
 def test_an_ack_at_the_time_of_sending_is_a_sample() -> None:
     half = _Send(MSS)
     half.write(bytes(10))
     half.send(WIDE, 7)
-    assert half.acknowledged(11, 7) == (10, 1, False)
+    assert half.acknowledged(11, 7) == (10, 1, False, 0)
 
 
 def test_an_ack_inside_a_segment() -> None:
@@ -238,7 +238,9 @@ class Machine(RuleBasedStateMachine):
         ack = self.half.una + round((self.half.nxt - self.half.una) * share)
         if ack > self.half.una:
             self.now += 1
-            acked, _, fin = self.half.acknowledged(ack, self.now)
+            known = sum(word == "sacked" for number, word in self.model.items() if number < ack)
+            acked, _, fin, sacked = self.half.acknowledged(ack, self.now)
+            assert sacked == known
             assert fin == (self.fin and ack == self.written + 2)
             gone = [number for number in self.model if number < ack]
             assert acked == len(gone)
