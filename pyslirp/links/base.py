@@ -18,7 +18,7 @@ class PortSpec:
     """A guest that is to be attached to the switch."""
 
     fd: int  #: what the framing is of; owned by the engine from now on
-    framing: str  #: "stream", a stream socket with QEMU's 4-byte length in front of each frame; "tap", "seqpacket"
+    framing: str  #: "stream", a stream socket with QEMU's 4-byte length in front of each frame; "tap", "tap+vnet", "seqpacket"
     mtu: int  #: largest IP packet the link carries, bytes
     name: str  #: for people: events, captures, logs
 

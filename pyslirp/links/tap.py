@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pyslirp.errors import LinkError
 from pyslirp.links.base import LinkHost, PortSpec
-from pyslirp.links.tun import inspect_tap
+from pyslirp.links.tun import inspect_tap, take_offloads
 
 _log = logging.getLogger("pyslirp.links.tap")
 
@@ -31,7 +31,8 @@ class TapLink:
         """`take` opens the tap (or fetches it from where it was opened): a descriptor, ours from then on.
 
         description: for people; mtu: largest IP packet of the network, bytes; lost: is told when it has gone, and why;
-        framing: "tap", or "seqpacket" for a socket whose messages are frames.
+        framing: "tap", or "seqpacket" for a socket whose messages are frames; of a tap it is seen whether it is
+        "tap+vnet"
         """
         self._description = description
         self._take = take
@@ -47,7 +48,7 @@ class TapLink:
         fd = self._take()
         try:
             if self._framing == "tap":
-                self._check(fd)
+                self._framing = self._check(fd)
             os.set_blocking(fd, False)
         except BaseException:
             os.close(fd)
@@ -67,14 +68,18 @@ class TapLink:
         """The tap as the user would name it."""
         return self._description
 
-    def _check(self, fd: int) -> None:
+    def _check(self, fd: int) -> str:
+        """The framing of the tap `fd`.  Raises LinkError where it is none, or none of use."""
         try:
             tap = inspect_tap(fd)
+            if not tap.vnet_header:
+                return "tap"
+            take_offloads(fd)
         except LinkError as error:
             raise LinkError(error.errno, f"{self._description}: {error.args[1]}") from None
-        if tap.vnet_header:
-            why = "has virtio-net headers, which are not supported: make it without IFF_VNET_HDR"
-            raise LinkError(None, f"{self._description}: {tap.name} {why}")
+        except OSError as error:
+            raise LinkError(error.errno, f"{self._description}: no offloads: {error.strerror}") from None
+        return "tap+vnet"
 
     def _lost(self, reason: str) -> None:
         self._port = None

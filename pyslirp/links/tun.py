@@ -13,8 +13,13 @@ from pyslirp.errors import LinkError
 DEVICE = "/dev/net/tun"
 
 TUNSETIFF, TUNGETIFF = 0x4004_54CA, 0x8004_54D2
+TUNGETFEATURES, TUNSETOFFLOAD, TUNSETVNETHDRSZ = 0x8004_54CF, 0x4004_54D0, 0x4004_54D8
 IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0001, 0x0002, 0x1000, 0x4000, 0x0100
 
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
+VNET_HEADER_BYTES = 10  #: struct virtio_net_hdr without num_buffers: what the engine reads and writes
+
+_INT = struct.Struct("i")
 _IFREQ = struct.Struct("16sH22x")  # linux/if.h, struct ifreq: ifr_name, ifr_flags
 
 _DEVICE_HINTS = {
@@ -43,22 +48,32 @@ class Tap:
         return bool(self.flags & IFF_VNET_HDR)
 
 
-def open_tap(name: str, *, vnet_header: bool = False) -> int:
+def open_tap(name: str, *, vnet_header: bool = True) -> int:
     """The descriptor of the tap `name` of this process's network namespace, which is made if it is not there.
 
-    Raises LinkError with the remedy.
+    vnet_header: with struct virtio_net_hdr in front of each frame, and with all that the kernel then leaves undone, where
+    it can do that.  Raises LinkError with the remedy.
     """
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise LinkError(error.errno, _said(DEVICE, error, _DEVICE_HINTS)) from None
-    flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if vnet_header else 0)
     try:
+        features = _INT.unpack(fcntl.ioctl(fd, TUNGETFEATURES, bytes(_INT.size)))[0] if vnet_header else 0
+        flags = IFF_TAP | IFF_NO_PI | features & IFF_VNET_HDR
         fcntl.ioctl(fd, TUNSETIFF, _IFREQ.pack(os.fsencode(name), flags))
+        if flags & IFF_VNET_HDR:
+            take_offloads(fd)
     except OSError as error:
         os.close(fd)
         raise LinkError(error.errno, _said(f"tap {name}", error, _NAME_HINTS)) from None
     return fd
+
+
+def take_offloads(fd: int) -> None:
+    """Tell the kernel that it may leave checksums and segmentation to us, for a tap with IFF_VNET_HDR.  Raises OSError."""
+    fcntl.ioctl(fd, TUNSETVNETHDRSZ, _INT.pack(VNET_HEADER_BYTES))
+    fcntl.ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
 
 
 def inspect_tap(fd: int) -> Tap:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pyslirp.config.stack import Config
 from pyslirp.host.errand import Errand
 from pyslirp.host.namespaces import join
+from pyslirp.links.tap import TapLink
 from pyslirp.links.tun import inspect_tap, open_tap
+from pyslirp.stack import Stack
 from tests.interop.rig.backend import PyslirpProcess
+from tests.interop.rig.conversation import exchange, noise
 from tests.interop.rig.deadline import wait_for
 from tests.interop.rig.namespace import Namespace, accept
 from tests.interop.rig.process import Process
@@ -177,21 +184,28 @@ def test_an_interface_that_is_down_loses_frames_and_nothing_else(
     talk(guest, topology.host, 1000)
 
 
-# -- --tap ---------------------------------------------------------------------------------------------------------------
-
-
-def test_a_tap_that_is_handed_in(topology: Topology, guest: Namespace, start: Start) -> None:
-    """Made by somebody else, here by us inside the guest's namespace."""
+def make_tap(guest: Namespace, vnet_header: bool) -> int:
+    """The descriptor of a tap0 of the guest."""
 
     def make() -> int:
         join(f"/proc/{guest.pid}/ns/net", f"/proc/{guest.pid}/ns/user")
-        return open_tap("tap0")
+        return open_tap("tap0", vnet_header=vnet_header)
 
     errand = Errand(make)
     descriptor = errand.fetch()
     errand.finish()
+    return descriptor
+
+
+# -- --tap ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vnet_header", [False, True])
+def test_a_tap_that_is_handed_in(topology: Topology, guest: Namespace, start: Start, vnet_header: bool) -> None:
+    """Made by somebody else, here by us inside the guest's namespace."""
+    descriptor = make_tap(guest, vnet_header)
     tap = inspect_tap(descriptor)
-    assert (tap.name, tap.vnet_header) == ("tap0", False)
+    assert (tap.name, tap.vnet_header) == ("tap0", vnet_header)
     start("--tap", f"fd:{descriptor}", pass_fds=[descriptor])
     os.close(descriptor)
     guest.run(f"ip addr add {FIRST_LEASE}/24 dev tap0 && ip link set tap0 up").check()
@@ -224,6 +238,42 @@ def test_a_tap_that_somebody_has_is_busy(topology: Topology, guest: Namespace, s
     assert second.process.wait() == 1
     assert "tap tap0: Device or resource busy; another process has this tap" in second.text()
     second.process.stop()
+
+
+@pytest.mark.parametrize("vnet_headers", [(True, True), (True, False), (False, True)])
+def test_two_guests_whose_links_leave_work_undone_or_not(
+    topology: Topology, guest: Namespace, vnet_headers: tuple[bool, bool]
+) -> None:
+    """A stream between two namespaces, through the switch: whole, whatever either link can do."""
+    other = tap_guest(topology.host)
+    addresses = ["10.0.2.21", "10.0.2.22"]
+    stack = Stack(Config())
+    for namespace, address, vnet_header in zip((guest, other), addresses, vnet_headers, strict=True):
+        stack.open_link(TapLink(address, partial(make_tap, namespace, vnet_header), 1500))
+        namespace.run(f"ip addr add {address}/24 dev tap0 && ip link set tap0 up").check()
+    stop = threading.Event()
+    thread = threading.Thread(target=_drive, args=(stack, stop))
+    thread.start()
+    try:
+        with guest.listener("0.0.0.0", 5001) as listener:
+            client = other.connect(addresses[0], 5001)
+            server, _ = accept(listener)
+        exchange([(client, server, noise(1 << 24, 1)), (server, client, noise(1 << 24, 2))])
+    finally:
+        stop.set()
+        thread.join()
+        other.close()
+
+
+def _drive(stack: Stack, stop: threading.Event) -> None:
+    poll = select.poll()
+    poll.register(stack.fileno(), select.POLLIN)
+    while not stop.is_set():
+        poll.poll(100)
+        stack.process()
+    counted = stack.core.counters()
+    stack.close()
+    assert counted["link.bad_offload"] == 0
 
 
 # -- exec ----------------------------------------------------------------------------------------------------------------

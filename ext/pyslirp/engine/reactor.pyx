@@ -47,8 +47,8 @@ from pyslirp.engine.edge.hoststream cimport (
     stream_adopt, stream_connect, stream_event, stream_finish, stream_inbound, stream_recv, stream_send,
     stream_send_urgent)
 from pyslirp.engine.edge.linkfd cimport (
-    FRAMING_PACKET, FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full, links_close, links_open,
-    links_trim, links_write)
+    FRAMING_OFFLOAD, FRAMING_PACKET, FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full,
+    links_close, links_open, links_trim, links_write)
 from pyslirp.engine.edge.listener cimport (
     listener_attach, listener_detach, listener_event, listeners_close, listeners_open, listeners_retry)
 from pyslirp.engine.edge.poller cimport (
@@ -67,7 +67,8 @@ cdef enum:
     FLUSH_ROUNDS = 4            # of one flush(): a link that has taken all lets the flows behind it go on
     MILLISECOND = 1000000
 
-_FRAMINGS = {"stream": FRAMING_STREAM, "tap": FRAMING_PACKET, "seqpacket": FRAMING_PACKET}
+_FRAMINGS = {"stream": FRAMING_STREAM, "tap": FRAMING_PACKET, "seqpacket": FRAMING_PACKET,
+             "tap+vnet": FRAMING_OFFLOAD}
 
 
 cdef int _addr(bytes raw, Addr *out) except -1:
@@ -318,9 +319,10 @@ cdef class Engine:
         """A guest's link becomes a port of the switch; its number.  The descriptor is the engine's from then on.
 
         mtu: largest IP packet that the link carries, bytes; framing: "stream", a stream socket with QEMU's length in
-        front of each frame, or "tap" and "seqpacket", non-blocking, with a frame in each read and write; burst: most
-        TCP payload that the link takes in one frame, 0: a segment.  When the link is lost, a KIND_LINK punt says why,
-        and the port is gone.  Raises OSError; the descriptor is then still the caller's.
+        front of each frame; "tap" and "seqpacket", non-blocking, with a frame in each read and write; "tap+vnet", the
+        same with a virtio-net header of 10 bytes in front; burst: most TCP payload that the link takes in one frame, 0:
+        what its framing has (a segment; with virtio-net headers 64 KiB).  When the link is lost, a KIND_LINK punt says
+        why, and the port is gone.  Raises OSError; the descriptor is then still the caller's.
         """
         cdef int port
         self.check()

@@ -98,11 +98,23 @@ def test_a_socket_of_frames_is_not_asked_what_tap_it_is(host: Host, monkeypatch:
         assert host.specs[0].framing == "seqpacket"
 
 
-def test_virtio_net_headers_are_refused_and_the_descriptor_closed(
-    host: Host, descriptor: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_virtio_net_headers_are_made_use_of(host: Host, descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
     monkeypatch.setattr(tap, "inspect_tap", lambda _: Tap("tap0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
-    with pytest.raises(LinkError, match="tap0 in 7: tap0 has virtio-net headers, which are not supported"):
+    monkeypatch.setattr(tap, "take_offloads", asked.append)
+    TapLink("tap0 in 7", lambda: descriptor, 1500).open(host)
+    assert host.specs == [PortSpec(descriptor, "tap+vnet", 1500, "tap0 in 7")]
+    assert asked == [descriptor]
+    os.close(descriptor)
+
+
+def test_a_tap_that_gives_no_offloads(host: Host, descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int) -> None:
+        raise OSError(22, f"Invalid argument {fd}")
+
+    monkeypatch.setattr(tap, "inspect_tap", lambda _: Tap("tap0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+    monkeypatch.setattr(tap, "take_offloads", refuse)
+    with pytest.raises(LinkError, match="tap0 in 7: no offloads: Invalid argument"):
         TapLink("tap0 in 7", lambda: descriptor, 1500).open(host)
     assert not is_open(descriptor)
 

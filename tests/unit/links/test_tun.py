@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sys
 
 import pytest
 
@@ -45,6 +46,8 @@ def test_a_tap_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, number: int,
     reading, writing = os.pipe()
 
     def refuse(fd: int, request: int, argument: bytes) -> bytes:
+        if request == tun.TUNGETFEATURES:
+            return IFF_VNET_HDR.to_bytes(4, sys.byteorder)
         assert (fd, request, argument[:5], len(argument)) == (reading, tun.TUNSETIFF, b"tap0\0", 40)
         raise OSError(number, os.strerror(number))
 
@@ -55,7 +58,40 @@ def test_a_tap_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, number: int,
     os.close(writing)
     assert caught.value.args[1].startswith(f"tap tap0: {os.strerror(number)}; {hint}")
     with pytest.raises(OSError, match="Bad file descriptor"):
-        fcntl.fcntl(reading, fcntl.F_GETFD)
+        os.fstat(reading)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "features", "flags", "offloads"),
+    [
+        (True, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, [(tun.TUNSETVNETHDRSZ, 10), (tun.TUNSETOFFLOAD, 7)]),
+        (True, 0, IFF_TAP | IFF_NO_PI, []),
+        (False, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI, []),
+    ],
+)
+def test_what_is_asked_of_a_tap(
+    monkeypatch: pytest.MonkeyPatch, wanted: bool, features: int, flags: int, offloads: list[tuple[int, int]]
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def grant(_: int, request: int, argument: bytes | int) -> bytes:
+        if request == tun.TUNGETFEATURES:
+            return features.to_bytes(4, sys.byteorder)
+        if request == tun.TUNSETIFF:
+            assert isinstance(argument, bytes)
+            assert int.from_bytes(argument[16:18], sys.byteorder) == flags
+        else:
+            value = int.from_bytes(argument, sys.byteorder) if isinstance(argument, bytes) else argument
+            asked.append((request, value))
+        return b""
+
+    reading, writing = os.pipe()
+    monkeypatch.setattr(os, "open", lambda *_: reading)
+    monkeypatch.setattr(fcntl, "ioctl", grant)
+    assert open_tap("tap0", vnet_header=wanted) == reading
+    assert asked == offloads
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_descriptor_of_something_else() -> None:

@@ -8,6 +8,8 @@ cdef enum Status:
     # -- links and the switch
     LINK_BAD_LENGTH
     LINK_BROKEN
+    LINK_REFUSED
+    LINK_BAD_OFFLOAD
     ETH_SHORT
     ETH_UNKNOWN_TYPE
     SWITCH_BAD_SOURCE

@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
+from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES
 from pyslirp.engine.core.datagrams cimport datagram_close, datagram_deny, datagram_reply, datagram_serve, mapping_remove
 from pyslirp.engine.core.flows cimport (
     DENY_HOST, DENY_NET, DENY_PORT, DENY_PROHIBITED, DENY_RESET, DENY_SILENT, flow_dirty)
@@ -140,14 +141,18 @@ cdef class Core:
         self.w.claims[self.w.claim_count].port = port
         self.w.claim_count += 1
 
-    def add_port(self, mtu: int, burst: int = 0) -> int:
+    def add_port(self, mtu: int, burst: int = 0, offload: bool = False) -> int:
         """A new port of the switch; mtu: largest IP packet of its link, at least 68 bytes.  Raises OverflowError when there are
-        PORTS_MAX."""
+        PORTS_MAX.
+
+        burst: most TCP payload in one frame, 0: a segment; offload: a virtio-net header is in front of each frame.
+        """
         if mtu < PORT_MTU_MIN:
             raise ValueError(f"every link carries {PORT_MTU_MIN} bytes (RFC 791), not {mtu}")
         number = port_add(self.w, mtu, burst)
         if number < 0:
             raise OverflowError(f"more than {PORTS_MAX} links")
+        self.w.ports[number].head_bytes = OFFLOAD_BYTES if offload else 0
         return number
 
     def remove_port(self, port: int) -> None:
@@ -316,8 +321,7 @@ cdef class Core:
 
     def send_udp(self, source: bytes, source_port: int, to: bytes, to_port: int, payload: bytes, now: int,
                  mac: bytes | None = None, port: int = -1) -> bool:
-        """A UDP datagram to a guest; mac and port (both or neither) go past the neighbour table.  False: not sent.
-        """
+        """A UDP datagram to a guest; mac and port (both or neither) go past the neighbour table.  False: not sent."""
         cdef Addr s
         cdef Addr d
         cdef const u8 *at = NULL

@@ -1,24 +1,25 @@
 """The life of a flow, whatever its protocol, and its places on the world's lists.
 
-A flow is on the dirty list when something has happened to it in this run, and on the blocked list when it waits for room
-on a link or for a MAC address.  A flow that is killed is off its names, its timer and the blocked list at once; the dirty
-list, which is worked off before the run ends, frees it when it comes to it, so that it never holds a dangling pointer.
+A flow is on the dirty list when something has happened to it in this run, and on the blocked list when it waits for
+room on a link or for a MAC address.  A flow that is killed is off its names, its timer and the blocked list at once;
+the dirty list, which is worked off before the run ends, frees it when it comes to it, so that it never holds a
+dangling pointer.
 
-Whose turn it is.  When something has changed for the blocked, all are tried in order.  Who then gets nothing keeps its place
-in front; who has sent something and is blocked again waits behind them.  So where only a little drains at a time, the flows
-of a link take turns.
+Whose turn it is.  When something has changed for the blocked, all are tried in order.  Who then gets nothing keeps its
+place in front; who has sent something and is blocked again waits behind them.  So where only a little drains at a
+time, the flows of a link take turns.
 
 Who may have how many.  A flow that a guest opens is charged to the link that it came by, because a guest can make up
-addresses but not links.  A link may have as many flows as are still free for all: one that takes what it can get ends with
-half of FLOWS_MAX, two with a third each, and the last third is there for the others (dynamic thresholds, Choudhury and
-Hahne 1998).  A link that is made anew begins with none.
+addresses but not links.  A link may have as many flows as are still free for all: one that takes what it can get ends
+with half of FLOWS_MAX, two with a third each, and the last third is there for the others (dynamic thresholds,
+Choudhury and Hahne 1998).  A link that is made anew begins with none.
 """
 
 from pyslirp.engine.base.ints cimport i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.status cimport CLAIMED_QUEUE_FULL, FLOW_CLOSED, FLOW_GUEST_LIMIT, FLOW_OPENED, FLOW_TABLE_FULL
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
-from pyslirp.engine.core.punts cimport PUNT_CLOSED, PUNT_FLOW, Punt, punt_add
 from pyslirp.engine.core.port cimport PORTS_MAX
+from pyslirp.engine.core.punts cimport PUNT_CLOSED, PUNT_FLOW, Punt, punt_add
 from pyslirp.engine.core.world cimport FLOWS_MAX, World
 from pyslirp.engine.protocols.icmp cimport (
     UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED)

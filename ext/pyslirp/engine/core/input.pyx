@@ -8,9 +8,10 @@ from pyslirp.engine.base.span cimport Span, span_at
 from pyslirp.engine.base.status cimport (
     ARP_ANSWERED, ARP_MALFORMED, ARP_NOT_OURS, ARP_SHORT, CLAIMED_DATAGRAM, CLAIMED_QUEUE_FULL, ETH_UNKNOWN_TYPE,
     FRAGMENT_REASSEMBLED, FRAGMENT_TABLE_FULL, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST, ICMP_UNSUPPORTED,
-    IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE, IPV4_UNKNOWN_PROTOCOL, IPV6_IGNORED, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, OK,
-    PORT_TX_FULL, Status)
+    IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE, IPV4_UNKNOWN_PROTOCOL, IPV6_IGNORED, NEIGHBOR_TABLE_FULL,
+    NEIGHBOR_UNRESOLVED, OK, PORT_TX_FULL, Status)
 from pyslirp.engine.codecs.build cimport build_arp, build_ethernet, build_padding
+from pyslirp.engine.codecs.offload cimport Offload
 from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet, parse_ethernet, parse_ip,
     parse_ip_at, parse_transport)
@@ -40,7 +41,9 @@ cdef enum:
 
 cdef void neighbor_learned(World *w, const Addr *address, const u8 *mac, bint replace) noexcept nogil:
     cdef Neighbor *n
-    if mac_is_group(mac) or world_owns(w, address) or not addr_in_net(address, &w.net, w.prefix) or _is_group(w, address):
+    if mac_is_group(mac) or world_owns(w, address) or _is_group(w, address):
+        return
+    if not addr_in_net(address, &w.net, w.prefix):
         return
     n = neighbor_find(&w.neighbors, address, w.now)
     if n == NULL:
@@ -180,7 +183,7 @@ cdef void _expired(World *w, const Packet *p) noexcept nogil:
 
 
 cdef bint _is_group(const World *w, const Addr *address) noexcept nogil:
-    """Not a host: limited broadcast, multicast, "this network", and the net's broadcast address in both its forms (RFC 1812 5.3.5)."""
+    """Not a host: limited broadcast, multicast, "this network", and the net's broadcast in both forms (RFC 1812 5.3.5)."""
     cdef u32 i
     cdef bint ones = True, zeros = True
     if not addr_is4(address):
@@ -198,8 +201,10 @@ cdef bint _is_group(const World *w, const Addr *address) noexcept nogil:
 
 
 cdef Status _admit(const World *w, const Packet *p) noexcept nogil:
-    """Is this packet between hosts, and could an answer find its sender?  Asked of what no service has claimed: DHCP's may
-    come from 0.0.0.0, or from the address that a guest had on another network."""
+    """Is this packet between hosts, and could an answer find its sender?
+
+    Asked of what no service has claimed: DHCP's may come from 0.0.0.0, or from an address of another network.
+    """
     if _is_group(w, &p.destination) or (not w.forwarding and not world_owns(w, &p.destination)):
         return IPV4_BAD_DESTINATION
     if mac_is_group(p.destination_mac):
@@ -233,7 +238,10 @@ cdef Status _transport(World *w, Packet *p, u32 port) noexcept nogil:
 
 
 cdef void _prove_mtu(World *w, const Packet *p) noexcept nogil:
-    """A guest that sends a larger packet takes one too, up to what was announced (DESIGN: what the guest meets)."""
+    """A guest that sends a larger packet takes one too, up to what was announced (DESIGN: what the guest meets).
+
+    A super-frame proves nothing: it never was on a wire.
+    """
     cdef Neighbor *n = neighbor_find(&w.neighbors, &p.source, w.now)
     if n != NULL and n.mtu < p.l3_bytes and n.mtu < w.mtu:
         n.mtu = p.l3_bytes if p.l3_bytes < w.mtu else w.mtu
@@ -249,7 +257,7 @@ cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
     if world_owns(w, &p.source):
         return IPV4_BAD_SOURCE
     neighbor_learned(w, &p.source, p.source_mac, False)
-    if p.l3_bytes > 1500:
+    if p.l3_bytes > 1500 and (p.offload == NULL or p.offload.gso_bytes == 0):
         _prove_mtu(w, p)
     if not p.fragment:
         return _transport(w, p, port)
@@ -258,6 +266,7 @@ cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
     if status != FRAGMENT_REASSEMBLED:
         return status
     count(&w.counters, FRAGMENT_REASSEMBLED)
+    p.checksum_good = False                             # what was said of a fragment was not said of the whole
     status = parse_ip_at(p, l3, l3_bytes)
     if status == OK:
         status = _transport(w, p, port)
@@ -267,10 +276,11 @@ cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
     return status
 
 
-cdef void input_frame(World *w, u32 port, const u8 *frame, u32 length) noexcept nogil:
+cdef void input_frame(World *w, u32 port, const u8 *frame, u32 length, const Offload *offload) noexcept nogil:
     cdef Packet p
     cdef Status status = parse_ethernet(&p, frame, length)
-    p.checksum_good = False                             # no link vouches for anything yet
+    p.offload = offload
+    p.checksum_good = offload != NULL and offload.good
     w.ports[port].rx_frames += 1
     w.ports[port].rx_bytes += length
     if w.capturing:

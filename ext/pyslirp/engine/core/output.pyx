@@ -1,20 +1,24 @@
 """Frames towards guests are built in place, in the queue of the port that they leave by.
 
-A next hop is resolved once and remembered for the rest of the run (`hop`): the segments of a burst share it.  What finds no
-MAC address asks for it and is told so; a TCP flow then waits, and so does the last datagram (RFC 1122 2.3.2.2).
+A next hop is resolved once and remembered for the rest of the run (`hop`): the segments of a burst share it.  What
+finds no MAC address asks for it and is told so; a TCP flow then waits, and so does the last datagram (RFC 1122
+2.3.2.2).
 """
 
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from pyslirp.engine.base.endian cimport store32
+from pyslirp.engine.base.header.tcp cimport TCP_AT_CHECKSUM
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.status cimport (
     FRAGMENT_SENT, ICMP_ERROR_LIMITED, ICMP_ERROR_SENT, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, PORT_TOO_BIG, PORT_TX_FULL,
     TCP_RST_SENT)
 from pyslirp.engine.codecs.build cimport (
     ETH_MIN, ICMP_HEADER, IPV4_HEADER, IPV6_HEADER, TCP_HEADER, UDP_HEADER, build_arp, build_ethernet, build_ip,
-    build_ipv4, build_padding, build_tcp, build_udp)
+    build_ipv4, build_padding, build_partial_sum, build_tcp, build_udp)
+from pyslirp.engine.codecs.offload cimport (
+    GSO_TCP4, GSO_TCP6, OFFLOAD_BYTES, Offload, offload_none, offload_write)
 from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_RST)
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
@@ -39,9 +43,16 @@ cdef enum:
 
 
 cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil:
+    cdef u32 head
+    cdef u8 *at
     if port >= PORTS_MAX or not w.ports[port].alive:
         return NULL
-    return fq_reserve(&w.ports[port].tx, length if length > ETH_MIN else ETH_MIN)
+    head = w.ports[port].head_bytes
+    at = fq_reserve(&w.ports[port].tx, head + (length if length > ETH_MIN else ETH_MIN))
+    if at != NULL and head:
+        memset(at, 0, head)                             # nothing is left undone, unless the caller says so
+        at += head
+    return at
 
 
 cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil:
@@ -50,8 +61,8 @@ cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil:
     p.tx_bytes += length
     p.touched = True
     if w.capturing:
-        capture_frame(w, port, False, p.tx.data + p.tx.tail + 4, length)
-    fq_commit(&p.tx, length)
+        capture_frame(w, port, False, p.tx.data + p.tx.tail + 4 + p.head_bytes, length)
+    fq_commit(&p.tx, p.head_bytes + length)
 
 
 cdef void _flood_small(World *w, const u8 *frame, u32 length) noexcept nogil:
@@ -127,22 +138,41 @@ cdef u32 out_burst(void *world, Flow *flow) noexcept nogil:
     return t.snd.mss
 
 
-cdef u32 _copy_payload(u8 *at, const TcpSegment *segment) noexcept nogil:
+cdef u32 _copy_payload(u8 *at, const TcpSegment *segment, bint adding) noexcept nogil:
     """Payload into the frame, added up on the way; a piece that begins at an odd offset has its sum turned."""
     cdef u32 total = 0, partial
     cdef u64 offset = 0
     cdef int i
     for i in range(segment.piece_count):
+        if not adding:
+            memcpy(at + offset, segment.pieces[i].data, segment.pieces[i].length)
+            offset += segment.pieces[i].length
+            continue
         partial = sum_copy(at + offset, segment.pieces[i].data, segment.pieces[i].length, 0)
         total = sum_add(total, sum_odd(partial) if offset & 1 else partial)
         offset += segment.pieces[i].length
     return total
 
 
+cdef void _offload_segment(u8 *frame, const FlowKey *key, const TcpSegment *segment, u32 l4) noexcept nogil:
+    """Leave the checksum, and the cutting into segments, to the link, whose header is in front of the frame."""
+    cdef u32 header_bytes = TCP_HEADER + segment.option_bytes
+    cdef Offload offload
+    offload_none(&offload)
+    offload.partial = True
+    offload.sum_from = l4
+    offload.sum_at = l4 + TCP_AT_CHECKSUM
+    if segment.payload_bytes > segment.mss:
+        offload.gso = GSO_TCP4 if addr_is4(&key.guest) else GSO_TCP6
+        offload.gso_bytes = segment.mss
+    build_partial_sum(frame + offload.sum_at, &key.far, &key.guest, PROTO_TCP, header_bytes + segment.payload_bytes)
+    offload_write(frame - OFFLOAD_BYTES, &offload, l4 + header_bytes)
+
+
 cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexcept nogil:
     cdef World *w = <World *>world
     cdef const FlowKey *key = &flow.name[<int>GUEST_SIDE].key
-    cdef bint v4 = addr_is4(&key.guest)
+    cdef bint v4 = addr_is4(&key.guest), offloading
     cdef u32 header = (IPV4_HEADER if v4 else IPV6_HEADER) + TCP_HEADER + segment.option_bytes, n
     cdef u32 total
     cdef u8 *at
@@ -151,13 +181,16 @@ cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexce
     at = out_frame(w, w.hop.port, ETH_HEADER + header + segment.payload_bytes)
     if at == NULL:
         return False
-    total = _copy_payload(at + ETH_HEADER + header, segment)
+    offloading = w.ports[w.hop.port].head_bytes != 0
+    total = _copy_payload(at + ETH_HEADER + header, segment, not offloading)
     w.ip_id += 1
     n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
     n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, 0, w.ip_id,
                   TCP_HEADER + segment.option_bytes + segment.payload_bytes)
     n += build_tcp(at + n, &key.far, &key.guest, key.far_port, key.guest_port, segment.seq, segment.ack, segment.flags,
                    segment.window, 0, segment.options, segment.option_bytes, segment.payload_bytes, total)
+    if offloading:
+        _offload_segment(at, key, segment, n - TCP_HEADER - segment.option_bytes)
     out_commit(w, w.hop.port, build_padding(at, n + segment.payload_bytes))
     return True
 

@@ -12,7 +12,8 @@ cdef enum HostReady:
 
 cdef World *world_new(const u8 *seed) noexcept nogil                         # 16 bytes; NULL: out of memory
 cdef void world_free(World *w) noexcept nogil
-cdef void world_deliver(World *w, u32 port, const u8 *frame, u32 length, ns_t now) noexcept nogil   # frame stays valid until world_run
+# A frame, behind its virtio-net header where the port has head_bytes; it stays valid until world_run.
+cdef void world_deliver(World *w, u32 port, const u8 *frame, u32 length, ns_t now) noexcept nogil
 cdef bint world_run(World *w, u32 budget, ns_t now) noexcept nogil           # at most `budget` flows; True: there is more to do
 cdef ns_t world_deadline(const World *w) noexcept nogil
 cdef Flow *world_flow(const World *w, u64 handle) noexcept nogil             # a living flow or NULL

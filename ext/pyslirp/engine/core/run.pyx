@@ -4,7 +4,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u32, u64
-from pyslirp.engine.base.status cimport FRAGMENT_EXPIRED
+from pyslirp.engine.base.status cimport FRAGMENT_EXPIRED, LINK_BAD_OFFLOAD
+from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES, Offload, offload_read
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.datagrams cimport datagram_expire
 from pyslirp.engine.core.flows cimport flow_dirty, flow_kill, flow_next_dirty, flows_unblock
@@ -18,7 +19,7 @@ from pyslirp.engine.protocols.tcp.connection cimport Tcp
 from pyslirp.engine.protocols.tcp.receive cimport arena_free, arena_init
 from pyslirp.engine.protocols.udp cimport DatagramPeer, Mapping
 from pyslirp.engine.stores.chunks cimport chunk_pool_free, chunk_pool_init
-from pyslirp.engine.stores.counters cimport count_n
+from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.frame_queue cimport fq_free, fq_init
 from pyslirp.engine.stores.slab cimport slab_at, slab_find, slab_free, slab_init, slab_span
 from pyslirp.engine.stores.timers cimport TimerEntry, timers_free, timers_init, timers_next, timers_pop
@@ -99,9 +100,16 @@ cdef void world_free(World *w) noexcept nogil:
 
 
 cdef void world_deliver(World *w, u32 port, const u8 *frame, u32 length, ns_t now) noexcept nogil:
+    cdef Offload offload
     w.now = now
-    if port < PORTS_MAX and w.ports[port].alive:
-        input_frame(w, port, frame, length)
+    if port >= PORTS_MAX or not w.ports[port].alive:
+        return
+    if w.ports[port].head_bytes == 0:
+        input_frame(w, port, frame, length, NULL)
+    elif length >= OFFLOAD_BYTES and offload_read(frame, length - OFFLOAD_BYTES, &offload):
+        input_frame(w, port, frame + OFFLOAD_BYTES, length - OFFLOAD_BYTES, &offload)
+    else:
+        count(&w.counters, LINK_BAD_OFFLOAD)
 
 
 cdef inline bint _is_stream(const Flow *flow) noexcept nogil:

@@ -7,8 +7,12 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pyslirp.engine.base.ints cimport mac_is_group, ns_t, u8, u32
 from pyslirp.engine.base.status cimport (
-    PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FILTERED, SWITCH_FLOODED, SWITCH_FORWARDED, SWITCH_TABLE_FULL)
+    LINK_BAD_OFFLOAD, PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FILTERED, SWITCH_FLOODED, SWITCH_FORWARDED,
+    SWITCH_TABLE_FULL, Status)
+from pyslirp.engine.codecs.build cimport ETH_MIN, build_padding
+from pyslirp.engine.codecs.offload cimport Offload, offload_finish_sum, offload_none, offload_write
 from pyslirp.engine.codecs.parse cimport ETH_HEADER, Packet
+from pyslirp.engine.codecs.segment cimport Segmenter, segment_begin, segment_next, segment_room
 from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORT_SWITCHED_BYTES, PORT_TX_BYTES, PORTS_MAX, Port
 from pyslirp.engine.core.world cimport CAPTURE_HEAD, World
 from pyslirp.engine.protocols.icmp cimport ErrorLimit
@@ -25,6 +29,7 @@ cdef int port_add(World *w, u32 mtu, u32 burst) noexcept nogil:
             w.ports[number].touched = False
             w.ports[number].mtu = max(mtu, <u32>PORT_MTU_MIN)
             w.ports[number].burst = burst
+            w.ports[number].head_bytes = 0
             w.ports[number].rx_frames = 0
             w.ports[number].rx_bytes = 0
             w.ports[number].tx_frames = 0
@@ -48,27 +53,76 @@ cdef void port_remove(World *w, u32 port) noexcept nogil:
         mac_forget_port(&w.macs, <int>port)
 
 
-cdef void _copy_to(World *w, u32 to, const Packet *p) noexcept nogil:
-    cdef Port *port = &w.ports[to]
-    cdef u8 *at
-    if p.frame_bytes > port.mtu + ETH_HEADER + 4:       # 4: a VLAN tag
-        count(&w.counters, PORT_TOO_BIG)
-        port.tx_dropped += 1
-        return
-    at = NULL
-    if fq_bytes(&port.tx) + p.frame_bytes <= PORT_SWITCHED_BYTES:
-        at = fq_reserve(&port.tx, p.frame_bytes)
+cdef void _drop(World *w, Port *port, Status reason) noexcept nogil:
+    count(&w.counters, reason)
+    port.tx_dropped += 1
+
+
+cdef u8 *_reserve(World *w, Port *port, u32 length) noexcept nogil:
+    """Room for a frame, behind that for its virtio-net header; NULL: there is none, the frame is dropped."""
+    cdef u8 *at = NULL
+    if fq_bytes(&port.tx) + port.head_bytes + length <= PORT_SWITCHED_BYTES:
+        at = fq_reserve(&port.tx, port.head_bytes + length)
     if at == NULL:
-        count(&w.counters, PORT_TX_FULL)
-        port.tx_dropped += 1
-        return
-    memcpy(at, p.frame, p.frame_bytes)
-    fq_commit(&port.tx, p.frame_bytes)
+        _drop(w, port, PORT_TX_FULL)
+        return NULL
+    return at + port.head_bytes
+
+
+cdef void _commit(World *w, u32 to, const u8 *frame, u32 length) noexcept nogil:
+    cdef Port *port = &w.ports[to]
+    fq_commit(&port.tx, port.head_bytes + length)
     port.tx_frames += 1
-    port.tx_bytes += p.frame_bytes
+    port.tx_bytes += length
     port.touched = True
     if w.capturing:
-        capture_frame(w, to, False, p.frame, p.frame_bytes)
+        capture_frame(w, to, False, frame, length)
+
+
+cdef void _copy_segments(World *w, u32 to, Segmenter *segments) noexcept nogil:
+    """To a link that carries no super-frames."""
+    cdef Port *port = &w.ports[to]
+    cdef u8 *at = _reserve(w, port, max(segment_room(segments), <u32>ETH_MIN))
+    cdef u32 length
+    while at != NULL:
+        length = segment_next(segments, at)
+        if length == 0:
+            return
+        _commit(w, to, at, build_padding(at, length))
+        at = _reserve(w, port, max(segment_room(segments), <u32>ETH_MIN))
+
+
+cdef void _copy_to(World *w, u32 to, const Packet *p) noexcept nogil:
+    cdef Port *port = &w.ports[to]
+    cdef Segmenter segments
+    cdef Offload plain
+    cdef const Offload *offload = p.offload
+    cdef u32 longest = p.frame_bytes
+    cdef u8 *at
+    if offload == NULL:
+        offload_none(&plain)
+        offload = &plain
+    segments.header_bytes = 0
+    if offload.gso_bytes:
+        if not segment_begin(&segments, p.frame, p.frame_bytes, offload):
+            _drop(w, port, LINK_BAD_OFFLOAD)
+            return
+        longest = segment_room(&segments)
+    if longest > port.mtu + ETH_HEADER + 4:             # 4: a VLAN tag
+        _drop(w, port, PORT_TOO_BIG)
+        return
+    if offload.gso_bytes and port.head_bytes == 0:
+        _copy_segments(w, to, &segments)
+        return
+    at = _reserve(w, port, p.frame_bytes)
+    if at == NULL:
+        return
+    memcpy(at, p.frame, p.frame_bytes)
+    if port.head_bytes:
+        offload_write(at - port.head_bytes, offload, segments.header_bytes)
+    elif offload.partial:
+        offload_finish_sum(at, p.frame_bytes, offload)
+    _commit(w, to, at, p.frame_bytes)
 
 
 cdef void _flood(World *w, u32 port, const Packet *p) noexcept nogil:

@@ -10,12 +10,14 @@ cdef enum:
     LINK_READ_BYTES = 262144    # of one read: what a unix socket's buffer holds at most by default, and some
     READ_AREA_BYTES = 1048576   # frames of one batch; when another read would not fit, the batch is worked off first
     LINK_KEPT_BYTES = 65536     # of an idle link's queue; a larger one is given back
+    LINK_BURST_BYTES = 65455    # TCP payload of a super-frame: an IPv4 packet with the longest TCP header
     LINK_IDLE_NS = 1000000000   # once it has been drained for this long
 
 # How frames lie in what the descriptor gives.
 cdef enum Framing:
     FRAMING_STREAM = 1          # QEMU's length in front of each (codecs/framing.pxd), on a stream socket
     FRAMING_PACKET = 2          # one in each read and write (edge/tapfd): a tap, a SEQPACKET socket
+    FRAMING_OFFLOAD = 3         # the same, each behind a virtio-net header (codecs/offload): a tap with IFF_VNET_HDR
 
 cdef struct Link:
     SlabHead slab

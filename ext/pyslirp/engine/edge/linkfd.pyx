@@ -30,6 +30,7 @@ from pyslirp.engine.base.sys.socket cimport (
 from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.codecs.framing cimport DEFRAME_BAD, DEFRAME_FRAME, DeframeResult, deframe_stream
+from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES
 from pyslirp.engine.core.port cimport PORT_TX_BYTES, PORTS_MAX
 from pyslirp.engine.core.punts cimport PUNT_LINK, Punt, punt_add
 from pyslirp.engine.core.run cimport world_deliver, world_link_drained
@@ -75,6 +76,8 @@ cdef int link_attach(Links *l, int fd, u32 mtu, u32 burst, Framing framing) noex
             return -errno
         if kind != SOCK_STREAM:
             return -EINVAL
+    if burst == 0 and framing == FRAMING_OFFLOAD:
+        burst = LINK_BURST_BYTES
     port = port_add(l.world, mtu, burst)
     if port < 0:
         return -ENOSPC
@@ -89,6 +92,8 @@ cdef int link_attach(Links *l, int fd, u32 mtu, u32 burst, Framing framing) noex
     link.fd = fd
     link.port = <u32>port
     link.framing = <u8>framing
+    if framing == FRAMING_OFFLOAD:
+        l.world.ports[port].head_bytes = OFFLOAD_BYTES
     l.by_port[port] = link
     if l.high <= <u32>port:
         l.high = <u32>port + 1

@@ -13,10 +13,12 @@ cable, and counted with the port; the link goes on.  It ends with the interface,
 from libc.errno cimport EAGAIN, EBADF, EBADFD, ECONNRESET, EINTR, ENODEV, ENOTCONN, ENXIO, EPIPE, errno
 
 from pyslirp.engine.base.ints cimport i64, ns_t, u8, u32
+from pyslirp.engine.base.status cimport LINK_REFUSED
 from pyslirp.engine.base.sys.unistd cimport read, write
 from pyslirp.engine.core.port cimport Port
 from pyslirp.engine.core.run cimport world_deliver
 from pyslirp.engine.core.world cimport World
+from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.frame_queue cimport fq_front, fq_pop
 
 
@@ -52,6 +54,7 @@ cdef int tap_write(World *w, u32 port, int fd) noexcept nogil:
             if errno == EAGAIN or _is_gone(errno):
                 return errno
             p.tx_dropped += 1
+            count(&w.counters, LINK_REFUSED)
         fq_pop(&p.tx)
         frame = fq_front(&p.tx, &length)
     return 0

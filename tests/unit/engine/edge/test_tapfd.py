@@ -76,6 +76,17 @@ def test_frames_of_any_length(engine: Engine, guest: socket.socket, length: int)
     assert guest.recv(100)[:6] == GUEST_MAC
 
 
+def test_a_virtio_net_header_in_front(engine: Engine) -> None:
+    nothing_left_undone = bytes(10)
+    with attach(engine, "tap+vnet") as guest:
+        guest.send(nothing_left_undone + arp_request())
+        guest.send(bytes(9))
+        assert engine.process() == []
+        answer = guest.recv(100)
+        assert (len(answer), answer[:10], answer[10:22]) == (70, nothing_left_undone, GUEST_MAC + ENGINE_MAC)
+        assert engine.core.counters()["link.bad_offload"] == 1
+
+
 def test_many_frames_at_once(engine: Engine, guest: socket.socket) -> None:
     """More than there is room for in one turn: the rest is told again."""
     guest.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
@@ -141,7 +152,7 @@ def test_a_frame_that_is_refused_is_lost_alone(engine: Engine, guest: socket.soc
             guest.send(noise(length))
             assert engine.process() == []
         assert [len(neighbour.recv(LONGEST)) for _ in range(2)] == [60, 61]
-        assert port_of(engine, port)["tx_dropped"] == 1
+        assert port_of(engine, port)["tx_dropped"] == engine.core.counters()["link.refused"] == 1
         assert port_of(engine, port)["tx_waiting_bytes"] == 0
 
 
