@@ -31,11 +31,13 @@ PYTHON = (
 # Folders of the engine (reactor is a module): within one, anything that makes no circle, but see PROTOCOLS.
 ENGINE_FLOORS = ("base", "stores", "codecs", "tables", "protocols", "core", "edge", "reactor")
 
-# Inside `protocols` siblings are strangers: TCP is many files that only `connection` and `relay` know together.
+# Inside `protocols` siblings are strangers: TCP is many files that only `tcb` and those above it know together.
 PROTOCOLS = (
     ("target",),
     ("tcp.state",),
     ("tcp.options", "tcp.rtt", "tcp.congestion", "tcp.receive", "tcp.transmit"),
+    ("tcp.tcb",),
+    ("tcp.recovery",),
     ("tcp.connection", "udp", "icmp"),
     ("tcp.relay",),
 )

@@ -55,7 +55,7 @@ from pyslirp.engine.edge.poller cimport (
     POLL_HOST, POLL_LINK, POLL_LISTENER, POLL_WATCH, PollTag, poll_handle, poll_tag, poller_arm, poller_close,
     poller_open, poller_wait)
 from pyslirp.engine.edge.watch cimport watch_add, watch_change, watch_event, watch_remove, watches_close, watches_open
-from pyslirp.engine.protocols.tcp.connection cimport END_SHUTDOWN
+from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
 from pyslirp.engine.tables.flow cimport Flow
 

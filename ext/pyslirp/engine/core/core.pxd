@@ -2,7 +2,7 @@
 
 from pyslirp.engine.base.ints cimport u64
 from pyslirp.engine.core.world cimport World
-from pyslirp.engine.protocols.tcp.connection cimport Tcp
+from pyslirp.engine.protocols.tcp.tcb cimport Tcp
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef class Core:

@@ -26,7 +26,7 @@ from pyslirp.engine.core.run cimport world_deadline, world_deliver, world_flow, 
 from pyslirp.engine.core.streams cimport stream_abort, stream_deny, stream_open, stream_serve
 from pyslirp.engine.core.switch cimport captured_take, port_add, port_remove
 from pyslirp.engine.core.world cimport ADDRESSES_MAX, CLAIMS_MAX, World, world_owns
-from pyslirp.engine.protocols.tcp.connection cimport END_SHUTDOWN, Tcp
+from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN, Tcp
 from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
 from pyslirp.engine.protocols.udp cimport DatagramPeer
 from pyslirp.engine.stores.byte_queue cimport bq_length

@@ -23,7 +23,8 @@ from pyslirp.engine.core.punts cimport PUNT_CLOSED, PUNT_FLOW, Punt, punt_add
 from pyslirp.engine.core.world cimport FLOWS_MAX, World
 from pyslirp.engine.protocols.icmp cimport (
     UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED)
-from pyslirp.engine.protocols.tcp.connection cimport Tcp, tcp_free
+from pyslirp.engine.protocols.tcp.connection cimport tcp_free
+from pyslirp.engine.protocols.tcp.tcb cimport Tcp
 from pyslirp.engine.protocols.udp cimport DatagramPeer, Mapping, datagram_drop_held
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.slab cimport slab_give, slab_take

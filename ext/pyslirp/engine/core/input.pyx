@@ -22,7 +22,7 @@ from pyslirp.engine.core.streams cimport stream_abort, stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
 from pyslirp.engine.core.world cimport UdpClaim, World, addr_in_net, world_next_hop, world_owns
 from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE
-from pyslirp.engine.protocols.tcp.connection cimport END_UNREACHABLE
+from pyslirp.engine.protocols.tcp.tcb cimport END_UNREACHABLE
 from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
 from pyslirp.engine.tables.flow cimport FLOW_DEAD, GUEST_SIDE, Flow, FlowKey, flow_key_set

@@ -2,7 +2,7 @@
 
 from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
 from pyslirp.engine.core.world cimport World
-from pyslirp.engine.protocols.tcp.connection cimport TcpSegment
+from pyslirp.engine.protocols.tcp.tcb cimport TcpSegment
 from pyslirp.engine.tables.flow cimport Flow, FlowKey
 from pyslirp.engine.tables.neighbor cimport Neighbor
 

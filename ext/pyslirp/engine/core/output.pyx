@@ -25,7 +25,7 @@ from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.switch cimport capture_frame
 from pyslirp.engine.core.world cimport OUR_TTL, World, world_next_hop
 from pyslirp.engine.protocols.icmp cimport icmp_error_allowed, icmp_quote
-from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpSegment
+from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpSegment
 from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_copy, sum_odd, sum_store
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.frame_queue cimport fq_commit, fq_has_room, fq_reserve

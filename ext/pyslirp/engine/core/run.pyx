@@ -15,7 +15,7 @@ from pyslirp.engine.core.punts cimport punts_free, punts_init
 from pyslirp.engine.core.streams cimport stream_expire, stream_run, streams_init
 from pyslirp.engine.core.switch cimport port_remove
 from pyslirp.engine.core.world cimport CAPTURE_BYTES, FLOWS_MAX, World
-from pyslirp.engine.protocols.tcp.connection cimport Tcp
+from pyslirp.engine.protocols.tcp.tcb cimport Tcp
 from pyslirp.engine.protocols.tcp.receive cimport arena_free, arena_init
 from pyslirp.engine.protocols.udp cimport DatagramPeer, Mapping
 from pyslirp.engine.stores.chunks cimport chunk_pool_free, chunk_pool_init

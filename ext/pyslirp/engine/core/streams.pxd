@@ -3,7 +3,7 @@
 from pyslirp.engine.base.ints cimport Addr, i32, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.world cimport World
-from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpEnd
+from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnd
 from pyslirp.engine.tables.flow cimport Flow, FlowKey
 
 cdef void streams_init(World *w) noexcept nogil

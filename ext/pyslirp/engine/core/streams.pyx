@@ -20,11 +20,11 @@ from pyslirp.engine.core.punts cimport (
 from pyslirp.engine.core.world cimport OUR_TTL, World
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (
-    END_DENIED, END_NONE, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp,
-    TcpEnd, TcpNotice, tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open,
-    tcp_over, tcp_reusable)
+    tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open, tcp_over, tcp_reusable)
 from pyslirp.engine.protocols.tcp.relay cimport tcp_expire, tcp_run
 from pyslirp.engine.protocols.tcp.state cimport CLOSED, EV_2MSL, HELD
+from pyslirp.engine.protocols.tcp.tcb cimport (
+    END_DENIED, END_NONE, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnd, TcpNotice)
 from pyslirp.engine.protocols.tcp.transmit cimport snd_flight
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.siphash cimport siphash

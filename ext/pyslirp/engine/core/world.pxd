@@ -7,7 +7,7 @@ from pyslirp.engine.base.ints cimport Addr, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport PuntQueue
-from pyslirp.engine.protocols.tcp.connection cimport TcpEnv
+from pyslirp.engine.protocols.tcp.tcb cimport TcpEnv
 from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport Counters
 from pyslirp.engine.stores.frame_queue cimport FrameQueue

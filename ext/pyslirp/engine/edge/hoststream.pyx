@@ -44,7 +44,7 @@ from pyslirp.engine.edge.hostsock cimport (
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_put
 from pyslirp.engine.protocols.icmp cimport ICMP_TIME_EXCEEDED
-from pyslirp.engine.protocols.tcp.connection cimport END_UNREACHABLE, Tcp
+from pyslirp.engine.protocols.tcp.tcb cimport END_UNREACHABLE, Tcp
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
 

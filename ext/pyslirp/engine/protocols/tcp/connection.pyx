@@ -22,21 +22,23 @@ from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT
 from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.seq cimport seq_wide
 from pyslirp.engine.base.status cimport (
-    OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_CHALLENGE_ACK, TCP_CHALLENGE_LIMITED, TCP_FAST_RETRANSMIT, TCP_OLD_TIMESTAMP,
+    OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_CHALLENGE_ACK, TCP_CHALLENGE_LIMITED, TCP_OLD_TIMESTAMP,
     TCP_OUT_OF_ORDER, TCP_OUT_OF_WINDOW, TCP_RST_INVALID, TCP_RST_RECEIVED, TCP_RST_SENT, Status)
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
-from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_acked, cc_init, cc_lost, cc_recovered
+from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_init
 from pyslirp.engine.protocols.tcp.options cimport (
     MSS_DEFAULT, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
     RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_free, rcv_init, rcv_sack_blocks, rcv_segment)
-from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample
+from pyslirp.engine.protocols.tcp.recovery cimport recovery_duplicate_ack, recovery_new_ack, recovery_sacks
+from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_ts_clock
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN, EV_SYN_ACK, HELD,
     SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
-from pyslirp.engine.protocols.tcp.transmit cimport (
-    DUPLICATE_THRESHOLD, AckResult, snd_acknowledged, snd_data_end, snd_find_losses, snd_flight, snd_free, snd_init, snd_lose_all, snd_lose_first,
-    snd_sacked)
+from pyslirp.engine.protocols.tcp.tcb cimport (
+    END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
+    SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
+from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init, snd_lose_all
 from pyslirp.engine.stores.byte_queue cimport bq_peek
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
@@ -52,10 +54,6 @@ cdef inline ns_t _seconds(i64 n) noexcept nogil:
 
 cdef void tcp_enter(Tcp *t, TcpEvent event) noexcept nogil:
     t.state = <u8>tcp_next(<TcpState>t.state, event)
-
-
-cdef inline u32 _ts_clock(const Tcp *t, ns_t now) noexcept nogil:
-    return <u32>(now // MILLISECOND) + t.ts_offset
 
 
 # -- making and ending ------------------------------------------------------------------------------------------------
@@ -222,9 +220,9 @@ cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
     cdef u32[SACK_BLOCKS_MAX] start
     cdef u32[SACK_BLOCKS_MAX] end
     if segment.flags & TCP_SYN:
-        return options_put_syn(segment.options, t.our_mss, t.scaling, RCV_SCALE, t.sack, t.timestamps, _ts_clock(t, now), t.ts_recent)
+        return options_put_syn(segment.options, t.our_mss, t.scaling, RCV_SCALE, t.sack, t.timestamps, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
     if t.timestamps:
-        n = options_put_timestamps(segment.options, _ts_clock(t, now), t.ts_recent)
+        n = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
     if t.sack and t.rcv.islands.count:
         blocks = rcv_sack_blocks(&t.rcv, 3 if t.timestamps else 4, start, end)
         n += options_put_sack(segment.options + n, blocks, start, end)
@@ -309,78 +307,6 @@ cdef void _take_window(Tcp *t, const Packet *p, u64 seq, u64 ack) noexcept nogil
             t.at_retransmit = ns_never()
 
 
-cdef void _begin_recovery(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
-    count(env.counters, TCP_FAST_RETRANSMIT)
-    t.snd.recovering = True
-    t.snd.timed_out = False
-    t.snd.recover = t.snd.nxt
-    t.snd.repeat_now = True
-    cc_lost(&t.cc, t.snd.nxt - t.snd.una, now)
-
-
-cdef void _duplicate_ack(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
-    """A guest without SACK (RFC 5681 3.2, RFC 6582)."""
-    t.snd.duplicates += 1
-    if t.snd.duplicates == 3 and not t.snd.recovering:
-        snd_lose_first(&t.snd)
-        _begin_recovery(env, t, now)
-        t.cc.cwnd += 3 * t.snd.mss              # those that the duplicates tell of
-    elif t.snd.duplicates > 3 and t.snd.recovering and not t.snd.timed_out:
-        t.cc.cwnd += t.snd.mss                  # a segment has left the network
-
-
-cdef void _take_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil:
-    cdef int i
-    cdef u64 new = 0
-    for i in range(o.sack_count):
-        new += snd_sacked(&t.snd, seq_wide(t.snd.una, o.sack_start[i]), seq_wide(t.snd.una, o.sack_end[i]))
-    if not new:
-        return
-    t.snd.duplicates += 1
-    if snd_find_losses(&t.snd):
-        if not t.snd.recovering:
-            _begin_recovery(env, t, now)
-    elif t.snd.duplicates >= DUPLICATE_THRESHOLD and not t.snd.recovering:
-        snd_lose_first(&t.snd)                  # segments too small for the bytes to tell (RFC 6675 5 step 1)
-        _begin_recovery(env, t, now)
-
-
-cdef ns_t _echoed(const Tcp *t, const TcpOptions *o, ns_t again, ns_t now) noexcept nogil:
-    """The RTT of what was repeated, by the timestamp that came back (RFC 7323 section 4.1); 0 where it does not tell.
-
-    Only the echo of the last repetition, sent at `again`, is a sample: an older one may be that of an ACK that was lost, and
-    the time until the repetition fetched another says nothing about the path.
-    """
-    cdef i32 age = <i32>(_ts_clock(t, now) - o.ts_echo)
-    if again == 0 or not t.timestamps or age < 0 or <i32>(o.ts_echo - _ts_clock(t, again)) < 0:
-        return 0
-    return <ns_t>(age if age else 1) * MILLISECOND
-
-
-cdef void _new_ack(TcpEnv *env, Flow *flow, Tcp *t, u64 ack, const TcpOptions *o, ns_t now) noexcept nogil:
-    """SND.UNA < ack <= SND.NXT."""
-    cdef AckResult result
-    cdef u64 flight = snd_flight(&t.snd)
-    cdef bint limited = 2 * flight >= t.cc.cwnd if t.cc.cwnd < t.cc.ssthresh else flight + t.snd.mss >= t.cc.cwnd
-    snd_acknowledged(&t.snd, ack, now, &result)
-    if result.sample == 0:
-        result.sample = _echoed(t, o, result.again, now)
-    if result.sample:
-        rtt_sample(&t.rtt, result.sample)
-    if not t.snd.recovering or t.snd.timed_out:
-        cc_acked(&t.cc, result.acked - result.known, limited or t.snd.recovering, now)
-    elif ack >= t.snd.recover:
-        cc_recovered(&t.cc, now)
-    elif not t.sack:                            # partial ACK: the next hole, and deflate (RFC 6582 3.2 step 5)
-        snd_lose_first(&t.snd)
-        t.cc.cwnd = t.cc.cwnd - result.acked + t.snd.mss if t.cc.cwnd > result.acked else t.snd.mss
-    if ack >= t.snd.recover:
-        t.snd.recovering = False
-    t.at_retransmit = ns_never()                # set anew in tcp_run while something is in flight (RFC 6298 5.3)
-    if result.fin_acked:
-        _fin_acknowledged(t, now)
-
-
 cdef void _fin_acknowledged(Tcp *t, ns_t now) noexcept nogil:
     if tcp_next(<TcpState>t.state, EV_ACK_OF_FIN) == CLOSED:
         tcp_end(t, EV_ACK_OF_FIN)
@@ -399,7 +325,7 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
             _reset_segment(env, flow, p.ack, 0, False)
             return False
         tcp_enter(t, EV_ACK_OF_SYN)
-        _new_ack(env, flow, t, ack, o, now)
+        recovery_new_ack(t, ack, o, now)
         _take_window(t, p, seq, ack)
         _established(env, flow, t, now)
         return True
@@ -409,16 +335,17 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
         return False
     _take_window(t, p, seq, ack)
     if ack > t.snd.una:
-        _new_ack(env, flow, t, ack, o, now)
+        if recovery_new_ack(t, ack, o, now):
+            _fin_acknowledged(t, now)
         if t.sack and o.sack_count:
-            _take_sacks(env, t, o, now)
+            recovery_sacks(env, t, o, now)
             t.snd.duplicates = 0                # it has moved SND.UNA: no duplicate (RFC 6675 section 5)
     elif ack == t.snd.una and t.snd.nxt > t.snd.una:
         if t.sack:
             if o.sack_count:
-                _take_sacks(env, t, o, now)
+                recovery_sacks(env, t, o, now)
         elif p.payload_bytes == 0 and wnd == t.snd.wnd and not p.tcp_flags & (TCP_FIN | TCP_SYN):
-            _duplicate_ack(env, t, now)
+            recovery_duplicate_ack(env, t, now)
     return True
 
 

@@ -1,7 +1,7 @@
 """The pump of one connection: bytes between the guest's TCP and the flow's target, segments out, deadlines."""
 
 from pyslirp.engine.base.ints cimport i64, ns_t, u8, u64
-from pyslirp.engine.protocols.tcp.connection cimport Tcp, TcpEnv
+from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnv
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil                  # move bytes both ways, acknowledge, set deadlines

@@ -13,19 +13,21 @@ from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u32, u64
 from pyslirp.engine.base.piece cimport Piece
-from pyslirp.engine.base.status cimport TCP_NO_MEMORY, TCP_PROBE, TCP_RETRANSMIT, TCP_RTO, TCP_TIMED_OUT
+from pyslirp.engine.base.status cimport TCP_NO_MEMORY, TCP_PROBE, TCP_RETRANSMIT, TCP_TIMED_OUT
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN
-from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_timed_out
+from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted
 from pyslirp.engine.protocols.tcp.connection cimport (
-    DELAYED_ACK_MS, END_NO_MEMORY, END_TIMED_OUT, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS, NOTICE_FINISHED,
-    NOTICE_READABLE, NOTICE_WRITABLE, STALL_SECONDS, Tcp, TcpEnv, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed,
-    tcp_over, tcp_send)
+    DELAYED_ACK_MS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS, STALL_SECONDS, tcp_abort, tcp_deadline, tcp_end,
+    tcp_enter, tcp_host_failed, tcp_over, tcp_send)
 from pyslirp.engine.protocols.tcp.receive cimport rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due
+from pyslirp.engine.protocols.tcp.recovery cimport recovery_timeout
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, EV_2MSL, EV_CLOSE, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
+from pyslirp.engine.protocols.tcp.tcb cimport (
+    END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_has_new, snd_lose_all, snd_next, snd_ready, snd_sent,
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_has_new, snd_next, snd_ready, snd_sent,
     snd_sound)
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
 from pyslirp.engine.stores.counters cimport count
@@ -249,17 +251,7 @@ cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noe
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, True)
         return
-    count(env.counters, TCP_RTO)
-    if t.snd.una == t.snd.iss:
-        t.tries += 1                            # of the handshake: no data, nothing about a window
-    else:
-        cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, not t.snd.timed_out or not t.snd.recovering, now)
-    snd_lose_all(&t.snd)
-    t.snd.recovering = True
-    t.snd.timed_out = True
-    t.snd.recover = t.snd.nxt
-    t.snd.duplicates = 0
-    rtt_back_off(&t.rtt)
+    recovery_timeout(env, t, now)
 
 
 cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
