@@ -48,7 +48,7 @@ class Forwards:
     ) -> None:
         """`inbound` is where the dispatcher looks up, by token, who is told of an accepted descriptor."""
         self._net = config.network.net
-        self._default_guest = config.dhcp.start
+        self._default_guest = config.dhcp.default_guest(config.network)
         self._clients = Clients(config.network.net, config.network.host)
         self._engine = engine
         self._inbound = inbound

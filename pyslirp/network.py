@@ -156,7 +156,7 @@ class Network:
 
         Raises ConfigError for what is no rule, ForwardError where it cannot be set up.
         """
-        parsed = HostForward.parse(rule, default_guest=self.config.dhcp.start) if isinstance(rule, str) else rule
+        parsed = HostForward.parse(rule) if isinstance(rule, str) else rule
         listen = self._stack_now().forwards.add(parsed)
         self._kick()
         return listen

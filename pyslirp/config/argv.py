@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pyslirp.config.fields import FIELDS, NOT_YET, Field, Source
-from pyslirp.config.network import DEFAULT_NET
 from pyslirp.config.qemu import Netdev, split_netdev, split_options
 from pyslirp.config.stack import Config
 
@@ -74,8 +73,8 @@ def _netdev_of(name: str, text: str) -> Netdev:
 
 
 def _help(field: Field) -> str:
-    default = field.default(DEFAULT_NET)
+    default = field.default()
     text = f"{field.help}, repeatable" if field.many else field.help
     if field.legacy or default in (None, ()):
         return text
-    return f"{text} (default {field.render(default)}{', follows net' if field.derive else ''})"
+    return f"{text} (default {field.render(default)}{f', follows {field.follows}' if field.derive else ''})"

@@ -10,17 +10,24 @@ broadcast address, and rules that lead out of the network.  They leave the pool 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from pyslirp.addresses import Mac
-from pyslirp.config.dhcp import DhcpConfig, default_start
+from pyslirp.addresses import Address, Mac
+from pyslirp.config import ipv6
+from pyslirp.config.dhcp import DhcpConfig, default_start, default_start6
 from pyslirp.config.dns import DnsConfig, default_dns
 from pyslirp.config.forward import ForwardConfig, ForwardKey
-from pyslirp.config.network import NetworkConfig, default_host
+from pyslirp.config.network import DEFAULT_NET, NetworkConfig, default_host
 from pyslirp.errors import ConfigError
 
+IPV4_DISABLED = "IPv4 disabled but netmask/host/dns provided"
+IPV6_DISABLED = "IPv6 disabled but prefix/host6/dns6 provided"
+
 MAX_LENGTH = 30  #: the longest prefix with room for a gateway and a guest beside its network and broadcast address
+
+
+_PLANS = "ipv4 net host dns ipv6 ipv6-net ipv6-host ipv6-dns"  # what says which addresses are a guest's
 
 
 class Conflict(NamedTuple):
@@ -32,7 +39,9 @@ class Conflict(NamedTuple):
 
 def conflicts(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig) -> Iterator[Conflict]:
     """Every rule between options that these sections break."""
+    yield from _families(network, dns)
     yield from _addresses(network, dhcp, dns)
+    yield from _addresses6(network, dhcp, dns)
     yield from _own_addresses(network, dhcp, dns)
     yield from _static_leases(network, dhcp, dns)
     yield from _rules(network, dhcp, dns, forward)
@@ -42,11 +51,21 @@ def _conflict(reads: str, option: str, value: object, reason: str, hint: str = "
     return Conflict(frozenset(reads.split()), ConfigError(option, value, reason, hint))
 
 
+def _families(network: NetworkConfig, dns: DnsConfig) -> Iterator[Conflict]:
+    """QEMU's rules about what is off.  (Addresses that are given and yet the default are refused by stack.py.)"""
+    plan4 = network.net, network.host, dns.address
+    if not network.ipv4 and plan4 != (DEFAULT_NET, default_host(DEFAULT_NET), default_dns(DEFAULT_NET)):
+        yield _conflict("ipv4 net host dns", "ipv4", "off", IPV4_DISABLED)
+    plan6 = network.prefix6, network.host6, dns.address6
+    if not network.ipv6 and plan6 != (ipv6.DEFAULT_PREFIX, ipv6.DEFAULT_HOST6, ipv6.DEFAULT_DNS6):
+        yield _conflict("ipv6 ipv6-net ipv6-host ipv6-dns", "ipv6", "off", IPV6_DISABLED)
+    if not network.ipv4 and not network.ipv6:
+        yield _conflict("ipv4 ipv6", "ipv4", "off", "IPv4 and IPv6 disabled")
+
+
 def _addresses(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
-    """QEMU's rules."""
+    """QEMU's rules for IPv4."""
     net, host, start = network.net, network.host, dhcp.start
-    if not network.ipv4:
-        yield _conflict("ipv4", "ipv4", "off", "IPv4 and IPv6 disabled", "IPv6 is not supported yet")
     if host not in net:
         yield _conflict("net host", "host", host, "Host doesn't belong to network", f"which is {net}")
     if network.restrict and dns.address not in net:
@@ -62,7 +81,31 @@ def _addresses(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iter
         yield _conflict("net host dns dhcpstart", "dhcpstart", start, reason, hint)
 
 
-def _if_default(value: IPv4Address, default: IPv4Address, net: IPv4Network) -> str:
+def _addresses6(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
+    """QEMU's two rules for IPv6, and what IPv4 is held to."""
+    net, host, name_server, start = network.prefix6, network.host6, dns.address6, dhcp.start6
+    which = f"which is {net}"
+    if host not in net:
+        yield _conflict("ipv6-net ipv6-host", "ipv6-host", host, "IPv6 Host doesn't belong to network", which)
+    if network.restrict and name_server not in net:
+        reason = "IPv6 DNS doesn't belong to network"
+        yield _conflict("ipv6-net ipv6-dns restrict", "ipv6-dns", name_server, reason, which)
+    if name_server == host:
+        hint = _if_default(name_server, ipv6.default_dns(net), net)
+        yield _conflict("ipv6-net ipv6-host ipv6-dns", "ipv6-dns", host, "IPv6 DNS must be different from host", hint)
+    reads = "ipv6-net ipv6-host ipv6-dns ipv6-dhcpstart"
+    if start not in net:
+        yield _conflict(reads, "ipv6-dhcpstart", start, "DHCPv6 doesn't belong to network", which)
+    if start in (host, name_server):
+        reason = "DHCPv6 must be different from host and DNS"
+        yield _conflict(reads, "ipv6-dhcpstart", start, reason, _if_default(start, default_start6(net), net))
+    anycast = f"this is the subnet-router anycast address of {net}"  # RFC 4291 section 2.6.1
+    for option, address in (("ipv6-host", host), ("ipv6-dns", name_server), ("ipv6-dhcpstart", start)):
+        if address == net.network_address:
+            yield _conflict(f"ipv6-net {option}", option, address, anycast)
+
+
+def _if_default(value: Address, default: Address, net: IPv4Network | IPv6Network) -> str:
     """Tells the user where a value comes from that may not have been given."""
     return f"the default in {net}" if value == default else ""
 
@@ -90,18 +133,23 @@ def _own_addresses(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> 
 
 
 def _static_leases(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
-    seen: set[Mac | IPv4Address] = set()
+    seen: set[tuple[int, Mac] | Address] = set()
     for lease in dhcp.static:
+        version = lease.address.version
         reason = _not_a_guest(lease.address, network, dns)
-        if not reason and not seen.isdisjoint((lease.mac, lease.address)):
-            reason = "another dhcp-host has this MAC or IPv4 address already"
+        if not reason and not seen.isdisjoint(((version, lease.mac), lease.address)):
+            reason = f"another dhcp-host has this MAC or IPv{version} address already"
         if reason:
-            yield _conflict("net host dns", "dhcp-host", lease, reason)
-        seen.update((lease.mac, lease.address))
+            yield _conflict(_PLANS, "dhcp-host", lease, reason)
+        seen.update(((version, lease.mac), lease.address))
 
 
-def _not_a_guest(address: IPv4Address, network: NetworkConfig, dns: DnsConfig) -> str:
+def _not_a_guest(address: Address, network: NetworkConfig, dns: DnsConfig) -> str:
     """Why no guest can have `address`, or nothing."""
+    if not (network.ipv4 if address.version == 4 else network.ipv6):
+        return f"IPv{address.version} is off"
+    if isinstance(address, IPv6Address):
+        return _not_a_guest6(address, network, dns)
     if address not in network.net:
         return f"{address} doesn't belong to network {network.net}"
     if address == network.host:
@@ -112,15 +160,26 @@ def _not_a_guest(address: IPv4Address, network: NetworkConfig, dns: DnsConfig) -
     return f"{address} is the {which} address of {network.net}" if which else ""
 
 
+def _not_a_guest6(address: IPv6Address, network: NetworkConfig, dns: DnsConfig) -> str:
+    if address not in network.prefix6:
+        return f"{address} doesn't belong to network {network.prefix6}"
+    if address == network.host6:
+        return f"{address} is the host's address"
+    if address == dns.address6:
+        return f"{address} is the DNS address"
+    anycast = address == network.prefix6.network_address
+    return f"{address} is the subnet-router anycast address of {network.prefix6}" if anycast else ""
+
+
 def _rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig) -> Iterator[Conflict]:
     seen: set[ForwardKey] = set()
     for rule in forward.hostfwd:
         text = str(rule)
         # Where the start of the pool is wrong, it has been said of the pool.
-        reason = "" if rule.guest == dhcp.start else _not_a_guest(rule.guest, network, dns)
+        reason = "" if rule.guest == dhcp.default_guest(network) else _not_a_guest(rule.guest, network, dns)
         if reason:
             invalid = f"Invalid host forwarding rule '{text}' (Bad guest address)"
-            yield _conflict("net host dns dhcpstart", "hostfwd", text, invalid, reason)
+            yield _conflict(f"{_PLANS} dhcpstart ipv6-dhcpstart", "hostfwd", text, invalid, reason)
         if rule.key in seen:
             reason = f"Could not set up host forwarding rule '{text}'"
             yield _conflict("", "hostfwd", text, reason, f"another rule has {rule.key} already")

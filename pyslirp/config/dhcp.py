@@ -1,18 +1,19 @@
-"""What DHCP gives out: where the pool begins, addresses kept for one guest, how long a lease lasts, and names.
+"""What DHCP and DHCPv6 give out: where a pool begins, addresses kept for one guest, how long a lease lasts, and names.
 
-The pool runs from `start` to the end of the net, without the host's and the DNS address, the broadcast address and
-those of static leases.  (libslirp's ends after 16 addresses.)
+DHCP's pool runs from `start` to the end of the net, without the host's and the DNS address, the broadcast address and
+those of static leases.  (libslirp's ends after 16 addresses.)  DHCPv6's runs from `start6` in the same way.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from pyslirp.addresses import Mac
+from pyslirp.addresses import Address, Mac
+from pyslirp.config import ipv6
 from pyslirp.config.libc import inet_aton
-from pyslirp.config.network import DEFAULT_NET, address_in
+from pyslirp.config.network import DEFAULT_NET, NetworkConfig, address_in
 from pyslirp.config.values import text_bytes, validate, within
 from pyslirp.errors import ConfigError
 
@@ -35,12 +36,28 @@ def default_start(net: IPv4Network) -> IPv4Address:
 DEFAULT_START = default_start(DEFAULT_NET)
 
 
+def default_start6(prefix: IPv6Network) -> IPv6Address:
+    """The first address of DHCPv6's pool where none is given: prefix::15, or what a long prefix has room for."""
+    number = 0x15 if prefix.prefixlen <= 123 else 4 if prefix.prefixlen <= 125 else 1
+    return ipv6.address_in(prefix, number)
+
+
+DEFAULT_START6 = default_start6(ipv6.DEFAULT_PREFIX)
+
+
+def parse_guest(text: str) -> Address:
+    """IPv4 as inet_aton reads it, or IPv6 with or without brackets; raises ValueError."""
+    if ":" not in text:
+        return inet_aton(text)
+    return ipv6.parse_address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+
+
 @dataclass(frozen=True, slots=True)
 class StaticLease:
     """An address that only the guest with this MAC gets."""
 
     mac: Mac  #: a unicast address, not all zero
-    address: IPv4Address
+    address: Address  #: given by DHCP, or by DHCPv6 where it is an IPv6 address
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a MAC that no single guest can have."""
@@ -52,16 +69,16 @@ class StaticLease:
 
     @classmethod
     def parse(cls, text: str) -> StaticLease:
-        """``52:54:00:12:34:56=10.0.2.50``; raises ConfigError."""
+        """``52:54:00:12:34:56=10.0.2.50`` or ``52:54:00:12:34:56=fec0::50``; raises ConfigError."""
         mac_text, equals, address_text = text.partition("=")
         if not equals:
             raise ConfigError("dhcp-host", text, "no address is given", "write MAC=ADDR")
         if not _MAC.fullmatch(mac_text):
             raise ConfigError("dhcp-host", text, f"'{mac_text}' is not a MAC address", "write 52:54:00:12:34:56=ADDR")
         try:
-            address = inet_aton(address_text)
+            address = parse_guest(address_text)
         except ValueError:
-            raise ConfigError("dhcp-host", text, f"'{address_text}' is not an IPv4 address") from None
+            raise ConfigError("dhcp-host", text, f"'{address_text}' is not an IP address") from None
         return cls(Mac(mac_text), address)
 
 
@@ -99,7 +116,8 @@ class DhcpConfig:
     """The DHCP server.  Raises ConfigErrors for a field that cannot work by itself."""
 
     start: IPv4Address = DEFAULT_START  #: first address of the pool; hostfwd's guest where none is named
-    static: tuple[StaticLease, ...] = ()  #: addresses kept for one guest, anywhere in the net
+    start6: IPv6Address = DEFAULT_START6  #: the same of DHCPv6's pool, where there is no IPv4
+    static: tuple[StaticLease, ...] = ()  #: addresses kept for one guest, anywhere in the net or prefix
     lease_seconds: int = DEFAULT_LEASE_SECONDS  #: seconds, 1 to INFINITE_SECONDS
     hostname: str | None = None  #: option 12, at most MAX_NAME_BYTES; None: not sent
     domainname: str | None = None  #: option 15, 1 to MAX_NAME_BYTES; None: not sent
@@ -112,7 +130,16 @@ class DhcpConfig:
             (check_domainname, self.domainname),
         )
 
+    def default_guest(self, network: NetworkConfig) -> Address:
+        """Where a hostfwd rule leads that names no guest: to the first of DHCP's or, without IPv4, of DHCPv6's pool."""
+        return self.start if network.ipv4 else self.start6
+
     @property
     def leases(self) -> dict[Mac, IPv4Address]:
-        """The static leases by MAC."""
-        return {lease.mac: lease.address for lease in self.static}
+        """DHCP's static leases by MAC."""
+        return {lease.mac: lease.address for lease in self.static if isinstance(lease.address, IPv4Address)}
+
+    @property
+    def leases6(self) -> dict[Mac, IPv6Address]:
+        """DHCPv6's static leases by MAC."""
+        return {lease.mac: lease.address for lease in self.static if isinstance(lease.address, IPv6Address)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 from pyslirp.addresses import Endpoint
+from pyslirp.config import ipv6
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.network import DEFAULT_NET, address_in
 from pyslirp.config.values import validate
@@ -88,9 +89,11 @@ class DnsConfig:
 
     An `address` inside the net is an alias: pyslirp answers there, by asking `upstream`.  One outside (``dns=9.9.9.9``,
     refused with restrict=on as in QEMU) is only announced: guests ask that server through the NAT, like any other.
+    `address6` is the same in IPv6.
     """
 
     address: IPv4Address = DEFAULT_DNS  #: what DHCP announces as the name server
+    address6: IPv6Address = ipv6.DEFAULT_DNS6  #: what router advertisements and DHCPv6 announce
     forward: bool = True  #: an alias answers; else it is silent, and DHCP announces no name server
     search: tuple[str, ...] = ()  #: DHCP option 119, in order
     upstream: tuple[Endpoint, ...] = ()  #: resolvers to ask, in order; empty: the host's, from resolv.conf

@@ -6,13 +6,14 @@ have the same names.  A new option is one row here, one field of its section's d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from pyslirp.addresses import Endpoint
+from pyslirp.addresses import Endpoint, Network
+from pyslirp.config import ipv6
 from pyslirp.config.dhcp import (
     DhcpConfig,
     StaticLease,
@@ -20,14 +21,15 @@ from pyslirp.config.dhcp import (
     check_hostname,
     check_lease_time,
     default_start,
+    default_start6,
     parse_hostname,
 )
 from pyslirp.config.dns import DnsConfig, check_search, check_upstream, default_dns, parse_upstream
 from pyslirp.config.forward import ForwardConfig, HostForward
 from pyslirp.config.network import (
+    DEFAULT_NET,
     NetworkConfig,
     check_id,
-    check_ipv6,
     check_mtu,
     check_net,
     default_host,
@@ -46,13 +48,11 @@ DEFAULTS: dict[str, Section] = {
     "forward": ForwardConfig(),
 }
 
+#: What addresses follow that are not given, by the option's name.
+DEFAULT_NETS: dict[str, Network] = {"net": DEFAULT_NET, "ipv6-net": ipv6.DEFAULT_PREFIX}
+
 #: Options of ``-netdev user`` that QEMU has and we do not have yet.
 NOT_YET = (
-    "ipv6-net",
-    "ipv6-prefix",
-    "ipv6-prefixlen",
-    "ipv6-host",
-    "ipv6-dns",
     "tftp",
     "tftp-server-name",
     "bootfile",
@@ -84,7 +84,8 @@ class Field:
     help: str  #: one line
     source: Source = Source.QEMU
     many: bool = False  #: may be given repeatedly; the section holds a tuple
-    derive: Callable[[IPv4Network], Any] | None = None  #: the default where it depends on the net
+    derive: Callable[[Any], Any] | None = None  #: the default where it depends on a net
+    follows: str = "net"  #: which net that is, a key of DEFAULT_NETS
     legacy: bool = False  #: an older spelling of the option that has this attribute, which wins
 
     @property
@@ -92,9 +93,9 @@ class Field:
         """The name as a Python keyword."""
         return self.name.replace("-", "_")
 
-    def default(self, net: IPv4Network) -> Any:
-        """The value where none is given, in a network with the prefix `net`."""
-        return self.derive(net) if self.derive else getattr(DEFAULTS[self.section], self.attribute)
+    def default(self, nets: Mapping[str, Network] = DEFAULT_NETS) -> Any:
+        """The value where none is given, in a network with the prefixes `nets` (which has the keys of DEFAULT_NETS)."""
+        return self.derive(nets[self.follows]) if self.derive else getattr(DEFAULTS[self.section], self.attribute)
 
     def read(self, given: object) -> Any:
         """The value that `given` (text, or a value already) stands for; raises ConfigError."""
@@ -135,10 +136,9 @@ FIELDS = (
         attribute="ipv6",
         type=bool,
         parse=boolean("ipv6"),
-        check=check_ipv6,
         render=on_off,
         metavar="on|off",
-        help="speak IPv6 (not supported yet)",
+        help="speak IPv6",
     ),
     Field(
         name="net",
@@ -170,6 +170,48 @@ FIELDS = (
         metavar="ADDR",
         help="the gateway, by which guests also reach the host's loopback",
         derive=default_host,
+    ),
+    Field(
+        name="ipv6-net",
+        section="network",
+        attribute="prefix6",
+        type=IPv6Network,
+        parse=ipv6.parse_prefix,
+        check=ipv6.check_prefix,
+        metavar="ADDR[/LENGTH]",
+        help="the guests' IPv6 prefix; LENGTH is at most 126, and 64 where none is given",
+    ),
+    Field(
+        name="ipv6-prefix",
+        section="network",
+        attribute="prefix6",
+        type=IPv6Address,
+        parse=ipv6.parse_address,
+        metavar="ADDR",
+        help="the same without its length",
+        legacy=True,
+    ),
+    Field(
+        name="ipv6-prefixlen",
+        section="network",
+        attribute="prefix6",
+        type=int,
+        parse=number("ipv6-prefixlen"),
+        check=ipv6.check_length,
+        metavar="LENGTH",
+        help="the length of ipv6-prefix, 0 to 126; 0 is 64",
+        legacy=True,
+    ),
+    Field(
+        name="ipv6-host",
+        section="network",
+        attribute="host6",
+        type=IPv6Address,
+        parse=ipv6.ipv6_address("ipv6-host", "Failed to parse IPv6 host"),
+        metavar="ADDR",
+        help="the gateway's IPv6 address, by which guests also reach the host's ::1",
+        derive=ipv6.default_host,
+        follows="ipv6-net",
     ),
     Field(
         name="host-loopback",
@@ -224,13 +266,25 @@ FIELDS = (
         derive=default_start,
     ),
     Field(
+        name="ipv6-dhcpstart",
+        section="dhcp",
+        attribute="start6",
+        type=IPv6Address,
+        parse=ipv6.ipv6_address("ipv6-dhcpstart", "Failed to parse DHCPv6 start address"),
+        metavar="ADDR",
+        help="first address that DHCPv6 gives out; hostfwd rules without a guest lead to it where there is no IPv4",
+        source=Source.OURS,
+        derive=default_start6,
+        follows="ipv6-net",
+    ),
+    Field(
         name="dhcp-host",
         section="dhcp",
         attribute="static",
         type=StaticLease,
         parse=StaticLease.parse,
         metavar="MAC=ADDR",
-        help="keep ADDR for the guest with this MAC address",
+        help="keep ADDR, IPv4 or IPv6, for the guest with this MAC address",
         source=Source.OURS,
         many=True,
     ),
@@ -242,7 +296,7 @@ FIELDS = (
         parse=number("lease-time"),
         check=check_lease_time,
         metavar="SECONDS",
-        help="how long a DHCP lease lasts",
+        help="how long a lease of DHCP and DHCPv6 lasts",
         source=Source.OURS,
     ),
     Field(
@@ -276,6 +330,17 @@ FIELDS = (
         derive=default_dns,
     ),
     Field(
+        name="ipv6-dns",
+        section="dns",
+        attribute="address6",
+        type=IPv6Address,
+        parse=ipv6.ipv6_address("ipv6-dns", "Failed to parse IPv6 DNS"),
+        metavar="ADDR",
+        help="the name server's IPv6 address",
+        derive=ipv6.default_dns,
+        follows="ipv6-net",
+    ),
+    Field(
         name="dns-forward",
         section="dns",
         attribute="forward",
@@ -283,7 +348,7 @@ FIELDS = (
         parse=boolean("dns-forward"),
         render=on_off,
         metavar="on|off",
-        help="answer queries to the name server's address by forwarding them; else it is silent",
+        help="answer queries to the name server's addresses by forwarding them; else it is silent",
         source=Source.OURS,
     ),
     Field(

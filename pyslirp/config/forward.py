@@ -1,20 +1,23 @@
 """Host forwarding rules: which port of the host leads to which port of a guest.
 
-Syntax and refusals are QEMU's (net/slirp.c, slirp_hostfwd), to which we add IPv6 host addresses in brackets::
+Syntax and refusals are QEMU's (net/slirp.c, slirp_hostfwd), to which we add IPv6 addresses in brackets::
 
-    [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT        tcp::2222-:22    udp:[::1]:5353-10.0.2.20:53
+    [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT        tcp::2222-:22    tcp:[::1]:8080-[fec0::15]:80
 
-An empty protocol is tcp, an empty HOSTADDR every IPv4 address of the host, an empty GUESTADDR the first of the DHCP
-pool.  HOSTPORT 0 (or none) lets the host choose a free one.  Ports are in C's notation: 0x50 is 80, and 020 is 16.
+An empty protocol is tcp, an empty HOSTADDR every IPv4 address of the host (``[::]`` every IPv6 address), an empty
+GUESTADDR the first of the DHCP pool, or of DHCPv6's where the network has no IPv4.  The families of HOSTADDR and
+GUESTADDR may differ: what is forwarded is the connection, not its packets.  HOSTPORT 0 (or none) lets the host choose a
+free one.  Ports are in C's notation: 0x50 is 80, and 020 is 16.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from pyslirp.addresses import Address, Endpoint
+from pyslirp.config import ipv6
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.errors import ConfigError
 
@@ -57,7 +60,7 @@ class HostForward:
     protocol: str  #: "tcp" or "udp"
     host: Address  #: where the host listens; unspecified: on every address of its family
     host_port: int  #: 0 to 65535; 0: the host chooses
-    guest: IPv4Address  #: UNSPECIFIED: the start of the DHCP pool, see `towards`
+    guest: Address  #: UNSPECIFIED: the start of the DHCP pool, see `towards`
     guest_port: int  #: 1 to 65535
 
     def __post_init__(self) -> None:
@@ -70,20 +73,20 @@ class HostForward:
             raise _refusal(str(self), "Bad guest port")
 
     def __str__(self) -> str:
-        guest = "" if self.guest == UNSPECIFIED else self.guest
-        return f"{self.key}-{guest}:{self.guest_port}"
+        guest = f":{self.guest_port}" if self.guest == UNSPECIFIED else Endpoint(self.guest, self.guest_port)
+        return f"{self.key}-{guest}"
 
     @property
     def key(self) -> ForwardKey:
         """Protocol and the host's end."""
         return ForwardKey(self.protocol, self.host, self.host_port)
 
-    def towards(self, default_guest: IPv4Address) -> HostForward:
+    def towards(self, default_guest: Address) -> HostForward:
         """This rule, with `default_guest` for its guest where it names none (libslirp takes 0.0.0.0 for none too)."""
         return replace(self, guest=default_guest) if self.guest == UNSPECIFIED else self
 
     @classmethod
-    def parse(cls, text: str, default_guest: IPv4Address = UNSPECIFIED) -> HostForward:
+    def parse(cls, text: str, default_guest: Address = UNSPECIFIED) -> HostForward:
         """A rule in QEMU's syntax; raises ConfigError with QEMU's reason."""
         protocol_text, rest = _part(text, text, ":", "No : separators")
         protocol = _PROTOCOLS.get(protocol_text)
@@ -96,8 +99,6 @@ class HostForward:
         host_port = _checked_port(text, port_text or "0", "Bad host port")
         guest_text, guest_port_text = _part(text, rest, ":", "Missing guest address")
         guest = _address(text, guest_text, "Bad guest address")
-        if not isinstance(guest, IPv4Address):
-            raise _refusal(text, "Bad guest address", "IPv6 guests are not supported yet")
         guest_port = _checked_port(text, guest_port_text, "Bad guest port")
         if guest_port == 0:
             raise _refusal(text, "Bad guest port")
@@ -133,8 +134,8 @@ def _part(rule: str, text: str, separator: str, reason: str) -> tuple[str, str]:
 
 def _host_address(text: str) -> Address:
     """Empty, IPv4 as inet_aton reads it, or IPv6 in brackets; raises ValueError."""
-    if text.startswith("[") and text.endswith("]") and "%" not in text:
-        return IPv6Address(text[1:-1])
+    if text.startswith("[") and text.endswith("]"):
+        return ipv6.parse_address(text[1:-1])
     return inet_aton(text) if text else UNSPECIFIED
 
 

@@ -1,11 +1,15 @@
-"""The guest network: its IPv4 prefix, the gateway's address in it, what is let out, and how large a packet may be."""
+"""The guest network: its prefixes, the gateway's addresses in them, what is let out, and how large a packet may be.
+
+What is special to IPv6 is in ipv6.py.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from pyslirp.config.ipv6 import DEFAULT_HOST6, DEFAULT_PREFIX, check_prefix
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.values import expects, validate, within
 from pyslirp.errors import ConfigError
@@ -109,12 +113,6 @@ def check_id(name: str) -> None:
         raise expects("id", name, "an identifier", rule)
 
 
-def check_ipv6(enabled: bool) -> None:
-    """IPv6 has no engine yet; ``ipv6=off`` is what many QEMU command lines say, and true."""
-    if enabled:
-        raise ConfigError("ipv6", "on", "Parameter 'ipv6' is not supported yet", "leave it out, or give ipv6=off")
-
-
 _check_mtu = within("mtu", MIN_MTU, MAX_MTU, "leave it out for the most that the links carry")
 
 
@@ -130,14 +128,18 @@ class NetworkConfig:
 
     net: IPv4Network = DEFAULT_NET  #: the guests' prefix; every address below lies in it
     host: IPv4Address = DEFAULT_HOST  #: the gateway, which is also the alias of the host's loopback
-    host_loopback: bool = True  #: the gateway's address leads to the host's loopback; else nowhere
+    host_loopback: bool = True  #: the gateway's addresses lead to the host's loopback; else nowhere
     outbound: IPv4Address | None = None  #: of the host: what its IPv4 sockets for guests are bound to; None: it chooses
     restrict: bool = False  #: nothing leaves the network but what hostfwd lets in and the services here answer
     ipv4: bool = True  #: IPv4 is spoken
-    ipv6: bool = False  #: IPv6 is spoken (not yet)
+    ipv6: bool = False  #: IPv6 is spoken
+    prefix6: IPv6Network = DEFAULT_PREFIX  #: the guests' IPv6 prefix; SLAAC works in a /64 only, DHCPv6 in any
+    host6: IPv6Address = DEFAULT_HOST6  #: the gateway, alias of the host's ::1
     mtu: int | None = None  #: bytes of an IP packet, MIN_MTU to MAX_MTU; None: the most that the network's links carry
     id: str = DEFAULT_ID  #: QEMU's name for this network, which its run-time commands use
 
     def __post_init__(self) -> None:
         """Refuse what one field alone has wrong; what two have wrong together is refused by Config."""
-        validate((check_net, self.net), (check_ipv6, self.ipv6), (check_mtu, self.mtu), (check_id, self.id))
+        validate(
+            (check_net, self.net), (check_prefix, self.prefix6), (check_mtu, self.mtu), (check_id, self.id)
+        )

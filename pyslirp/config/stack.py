@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypedDict, Unpack
 
-from pyslirp.addresses import Endpoint
-from pyslirp.config.conflicts import conflicts
+from pyslirp.addresses import Endpoint, Network
+from pyslirp.config import ipv6
+from pyslirp.config.conflicts import IPV4_DISABLED, IPV6_DISABLED, conflicts
 from pyslirp.config.dhcp import DhcpConfig, StaticLease
 from pyslirp.config.dns import DnsConfig
-from pyslirp.config.fields import BY_NAME, FIELDS, NOT_YET, Field
+from pyslirp.config.fields import BY_NAME, DEFAULT_NETS, DEFAULTS, FIELDS, NOT_YET, Field
 from pyslirp.config.forward import ForwardConfig, HostForward
-from pyslirp.config.network import DEFAULT_NET, NetworkConfig
+from pyslirp.config.network import NetworkConfig
 from pyslirp.config.values import choice_hint
 from pyslirp.errors import ConfigError, ConfigErrors
 
@@ -33,16 +34,22 @@ class Options(TypedDict, total=False):
     net: str | IPv4Network | None
     ip: str | None
     host: str | IPv4Address | None
+    ipv6_net: str | IPv6Network | None
+    ipv6_prefix: str | IPv6Address | None
+    ipv6_prefixlen: int | str | None
+    ipv6_host: str | IPv6Address | None
     host_loopback: bool | str | None
     outbound_addr: str | IPv4Address | None
     restrict: bool | str | None
     mtu: int | str | None
     dhcpstart: str | IPv4Address | None
+    ipv6_dhcpstart: str | IPv6Address | None
     dhcp_host: Sequence[str | StaticLease] | None
     lease_time: int | str | None
     hostname: str | None
     domainname: str | None
     dns: str | IPv4Address | None
+    ipv6_dns: str | IPv6Address | None
     dns_forward: bool | str | None
     dnssearch: Sequence[str] | None
     dns_upstream: Sequence[str | Endpoint] | None
@@ -88,7 +95,7 @@ class Config:
         dhcp = DhcpConfig(**reading.section("dhcp"))
         dns = DnsConfig(**reading.section("dns"))
         rules: tuple[HostForward, ...] = reading.section("forward")["hostfwd"]
-        forward = ForwardConfig(tuple(rule.towards(dhcp.start) for rule in rules))
+        forward = ForwardConfig(tuple(rule.towards(dhcp.default_guest(network)) for rule in rules))
         errors = [*found, *reading.errors]
         clashes = conflicts(network, dhcp, dns, forward)
         errors += [clash.error for clash in clashes if clash.reads.isdisjoint(reading.unreadable)]
@@ -98,18 +105,31 @@ class Config:
 
     def settings(self) -> list[tuple[str, str]]:
         """Name and text of every option that is not at its default: what `assemble` makes this configuration from."""
-        net = self.network.net
+        nets: dict[str, Network] = {"net": self.network.net, "ipv6-net": self.network.prefix6}
         printed = []
         for option in FIELDS:
             value = getattr(getattr(self, option.section), option.attribute)
-            if not option.legacy and value != option.default(net):
+            if not option.legacy and (value != option.default(nets) or option.name in self._families_given):
                 printed += [(option.name, option.render(item)) for item in (value if option.many else (value,))]
         return printed
+
+    @property
+    def _families_given(self) -> tuple[str, ...]:
+        """``ipv4`` and ``ipv6`` where one of them must be given: one alone that is on would switch the other off."""
+        default = DEFAULTS["network"]
+        assert isinstance(default, NetworkConfig)
+        chosen = (self.network.ipv4, self.network.ipv6) != (default.ipv4, default.ipv6)
+        return ("ipv4", "ipv6") if chosen else ()
 
     @property
     def dns_alias(self) -> IPv4Address | None:
         """Where this network answers DNS itself; None where guests are told of a server outside (see DnsConfig)."""
         return self.dns.address if self.dns.address in self.network.net else None
+
+    @property
+    def dns_alias6(self) -> IPv6Address | None:
+        """The same in IPv6; it answers at ipv6.DNS_LINK_LOCAL too."""
+        return self.dns.address6 if self.dns.address6 in self.network.prefix6 else None
 
 
 class _Reading:
@@ -127,8 +147,8 @@ class _Reading:
                 self.values[name] = tuple(self._read(option, given))
             elif values := self._read(option, given[-1:]):
                 self.values[name] = values[0]
+        self._settle_families()
         self._settle_legacy()
-        self._check_disabled()
 
     def _read(self, option: Field, given: list[object]) -> list[Any]:
         """The values of those that can be read; for the others the default will stand in."""
@@ -142,23 +162,49 @@ class _Reading:
         return values
 
     def _settle_legacy(self) -> None:
-        """``ip=ADDR`` counts where no ``net=`` is given."""
+        """``ip=ADDR`` counts where no ``net=`` is given, ``ipv6-prefix`` and ``ipv6-prefixlen`` where no ``ipv6-net``."""
         if "ip" in self.values:
             self.values.setdefault("net", self.values["ip"])
         if "ip" in self.unreadable and "net" not in self.values:
             self.unreadable.add("net")
+        halves = ("ipv6-prefix", "ipv6-prefixlen")
+        if "ipv6-net" in self.values:
+            return
+        if not self.unreadable.isdisjoint(halves):
+            self.unreadable.add("ipv6-net")
+        elif not self.values.keys().isdisjoint(halves) and self.values.get("ipv6") is not False:
+            self._settle_prefix()
 
-    def _check_disabled(self) -> None:
-        """QEMU's one rule about what was given rather than what holds."""
-        if self.values.get("ipv4") is False and not self.values.keys().isdisjoint(("net", "host", "dns")):
-            self.errors.append(ConfigError("ipv4", "off", "IPv4 disabled but netmask/host/dns provided"))
-            self.unreadable.add("ipv4")
+    def _settle_prefix(self) -> None:
+        address = self.values.get("ipv6-prefix", ipv6.DEFAULT_PREFIX.network_address)
+        prefix = ipv6.network(address, self.values.get("ipv6-prefixlen", ipv6.DEFAULT_LENGTH))
+        try:
+            ipv6.check_prefix(prefix)
+            self.values["ipv6-net"] = prefix
+        except ConfigError as error:
+            self.errors.append(error)
+            self.unreadable.add("ipv6-net")
+
+    def _settle_families(self) -> None:
+        """QEMU's rules about what was given: one family alone that is on is alone (net/slirp.c, net_init_slirp)."""
+        for family, other in (("ipv6", "ipv4"), ("ipv4", "ipv6")):
+            if self.values.get(family) is True and not {other} & (self.values.keys() | self.unreadable):
+                self.values[other] = False
+                break
+        self._check_disabled("ipv4", ("net", "ip", "host", "dns"), IPV4_DISABLED)
+        self._check_disabled("ipv6", ("ipv6-net", "ipv6-prefix", "ipv6-host", "ipv6-dns"), IPV6_DISABLED)
+
+    def _check_disabled(self, family: str, addresses: tuple[str, ...], reason: str) -> None:
+        given = self.values.keys() | self.unreadable
+        if self.values.get(family) is False and not given.isdisjoint(addresses):
+            self.errors.append(ConfigError(family, "off", reason))
+            self.unreadable.add(family)
 
     def section(self, name: str) -> dict[str, Any]:
         """The keywords of a section's dataclass."""
-        net = self.values.get("net", DEFAULT_NET)
+        nets = {net: self.values.get(net, default) for net, default in DEFAULT_NETS.items()}
         options = [option for option in FIELDS if option.section == name and not option.legacy]
-        return {option.attribute: self.values.get(option.name, option.default(net)) for option in options}
+        return {option.attribute: self.values.get(option.name, option.default(nets)) for option in options}
 
 
 def _given(settings: Iterable[Setting]) -> dict[str, list[object]]:

@@ -15,7 +15,7 @@ def errors_of(options: str) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ("ipv4=off", "ipv4=off: IPv4 and IPv6 disabled (IPv6 is not supported yet)"),
+        ("ipv4=off,ipv6=off", "ipv4=off: IPv4 and IPv6 disabled"),
         ("host=10.0.3.1", "host=10.0.3.1: Host doesn't belong to network (which is 10.0.2.0/24)"),
         ("host=010.0.2.9", "host=8.0.2.9: Host doesn't belong to network (which is 10.0.2.0/24)"),  # 010 is octal
         ("dns=8.8.8.8,restrict=on", "dns=8.8.8.8: DNS doesn't belong to network (which is 10.0.2.0/24)"),
@@ -30,8 +30,70 @@ def errors_of(options: str) -> list[str]:
         ),
     ],
 )
-def test_qemus_rules(options: str, error: str) -> None:
+def test_qemus_rules_for_ipv4(options: str, error: str) -> None:
     assert errors_of(options) == [error]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("ipv6-host=fec1::2", "ipv6-host=fec1::2: IPv6 Host doesn't belong to network (which is fec0::/64)"),
+        ("ipv6-host=::2", "ipv6-host=::2: IPv6 Host doesn't belong to network (which is fec0::/64)"),
+        ("ipv6-dns=fec1::3,restrict=on", "ipv6-dns=fec1::3: IPv6 DNS doesn't belong to network (which is fec0::/64)"),
+        # ours: QEMU takes what follows
+        ("ipv6-dns=fec0::2", "ipv6-dns=fec0::2: IPv6 DNS must be different from host"),
+        ("ipv6-host=fec0::3", "ipv6-dns=fec0::3: IPv6 DNS must be different from host (the default in fec0::/64)"),
+        ("ipv6-dhcpstart=::1", "ipv6-dhcpstart=::1: DHCPv6 doesn't belong to network (which is fec0::/64)"),
+        ("ipv6-dhcpstart=fec0::2", "ipv6-dhcpstart=fec0::2: DHCPv6 must be different from host and DNS"),
+        ("ipv6-dhcpstart=fec0::3", "ipv6-dhcpstart=fec0::3: DHCPv6 must be different from host and DNS"),
+        (
+            "ipv6-host=fec0::15",
+            "ipv6-dhcpstart=fec0::15: DHCPv6 must be different from host and DNS (the default in fec0::/64)",
+        ),
+        ("ipv6-host=fec0::", "ipv6-host=fec0::: this is the subnet-router anycast address of fec0::/64"),
+        ("ipv6-dns=fec0::", "ipv6-dns=fec0::: this is the subnet-router anycast address of fec0::/64"),
+        ("ipv6-dhcpstart=fec0::", "ipv6-dhcpstart=fec0::: this is the subnet-router anycast address of fec0::/64"),
+    ],
+)
+def test_rules_for_ipv6(options: str, error: str) -> None:
+    assert errors_of(f"ipv4=on,ipv6=on,{options}") == [error]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("ipv6=on,host=10.0.2.2", "ipv4=off: IPv4 disabled but netmask/host/dns provided"),
+        ("ipv6,net=10.0.2.0/24", "ipv4=off: IPv4 disabled but netmask/host/dns provided"),
+        ("noipv4,ipv6,ip=10.0.2.0", "ipv4=off: IPv4 disabled but netmask/host/dns provided"),
+        ("ipv4=off,ipv6=on,dns=10.0.2.3", "ipv4=off: IPv4 disabled but netmask/host/dns provided"),
+        ("ipv4=on,ipv6-host=fec0::2", "ipv6=off: IPv6 disabled but prefix/host6/dns6 provided"),
+        ("ipv6=off,ipv6-dns=fec0::3", "ipv6=off: IPv6 disabled but prefix/host6/dns6 provided"),
+        ("noipv6,ipv6-prefix=fec0::", "ipv6=off: IPv6 disabled but prefix/host6/dns6 provided"),
+        ("ipv6=off,ipv6-net=fec0::/64", "ipv6=off: IPv6 disabled but prefix/host6/dns6 provided"),
+        ("noipv4,noipv6", "ipv4=off: IPv4 and IPv6 disabled"),
+    ],
+)
+def test_qemus_rules_about_families_that_are_off(options: str, error: str) -> None:
+    assert errors_of(options) == [error]
+
+
+@pytest.mark.parametrize(
+    ("options", "families"),
+    [
+        ("ipv4=on", (True, False)),
+        ("ipv6=on", (False, True)),
+        ("ipv6", (False, True)),
+        ("ipv4=on,ipv6=on", (True, True)),
+        ("ipv6=off", (True, False)),
+        ("noipv6", (True, False)),
+        ("noipv6,ipv6-prefixlen=56", (True, False)),  # QEMU does not mind either
+        ("ipv4=off,ipv6=on", (False, True)),
+        ("ipv4=on,ipv6=off", (True, False)),
+    ],
+)
+def test_one_family_alone_that_is_on_is_alone(options: str, families: tuple[bool, bool]) -> None:
+    network = parse_options(options).network
+    assert (network.ipv4, network.ipv6) == families
 
 
 @pytest.mark.parametrize(
@@ -83,17 +145,55 @@ def test_static_leases(lease: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lease", "reason"),
+    [
+        ("52:54:00:12:34:56=fec1::1", "fec1::1 doesn't belong to network fec0::/64"),
+        ("52:54:00:12:34:56=fec0::2", "fec0::2 is the host's address"),
+        ("52:54:00:12:34:56=fec0::3", "fec0::3 is the DNS address"),
+        ("52:54:00:12:34:56=fec0::", "fec0:: is the subnet-router anycast address of fec0::/64"),
+        ("52:54:00:00:00:01=fec0::51", "another dhcp-host has this MAC or IPv6 address already"),
+        ("52:54:00:12:34:56=fec0::50", "another dhcp-host has this MAC or IPv6 address already"),
+        ("52:54:00:12:34:56=10.0.2.50", "IPv4 is off"),
+    ],
+)
+def test_static_leases_of_ipv6(lease: str, reason: str) -> None:
+    options = f"ipv6=on,dhcp-host=52:54:00:00:00:01=fec0::50,dhcp-host={lease}"
+    assert errors_of(options) == [f"dhcp-host={lease}: {reason}"]
+
+
+def test_a_guest_may_have_a_static_lease_of_each_family() -> None:
+    both = "dhcp-host=52:54:00:00:00:01=10.0.2.50,dhcp-host=52:54:00:00:00:01=fec0::50"
+    dhcp = parse_options(f"ipv4=on,ipv6=on,{both}").dhcp
+    assert [str(address) for address in (*dhcp.leases.values(), *dhcp.leases6.values())] == ["10.0.2.50", "fec0::50"]
+
+
+@pytest.mark.parametrize(
     ("rule", "printed", "reason"),
     [
         ("::80-10.0.3.1:80", "tcp::80-10.0.3.1:80", "10.0.3.1 doesn't belong to network 10.0.2.0/24"),
         ("::80-10.0.2.2:80", "tcp::80-10.0.2.2:80", "10.0.2.2 is the host's address"),
         ("::80-10.0.2.3:80", "tcp::80-10.0.2.3:80", "10.0.2.3 is the DNS address"),
         ("::80-10.0.2.255:80", "tcp::80-10.0.2.255:80", "10.0.2.255 is the broadcast address of 10.0.2.0/24"),
+        ("::80-[fec1::1]:80", "tcp::80-[fec1::1]:80", "fec1::1 doesn't belong to network fec0::/64"),
+        ("::80-[fec0::2]:80", "tcp::80-[fec0::2]:80", "fec0::2 is the host's address"),
+        ("::80-[fec0::]:80", "tcp::80-[fec0::]:80", "fec0:: is the subnet-router anycast address of fec0::/64"),
     ],
 )
 def test_rules_lead_to_guests(rule: str, printed: str, reason: str) -> None:
     invalid = f"Invalid host forwarding rule '{printed}' (Bad guest address)"
-    assert errors_of(f"hostfwd={rule}") == [f"hostfwd={printed}: {invalid} ({reason})"]
+    assert errors_of(f"ipv4=on,ipv6=on,hostfwd={rule}") == [f"hostfwd={printed}: {invalid} ({reason})"]
+
+
+@pytest.mark.parametrize(
+    ("options", "printed", "reason"),
+    [
+        ("ipv6=on,hostfwd=::80-10.0.2.15:80", "tcp::80-10.0.2.15:80", "IPv4 is off"),
+        ("ipv4=on,hostfwd=::80-[fec0::15]:80", "tcp::80-[fec0::15]:80", "IPv6 is off"),
+    ],
+)
+def test_rules_lead_to_a_family_that_is_on(options: str, printed: str, reason: str) -> None:
+    invalid = f"Invalid host forwarding rule '{printed}' (Bad guest address)"
+    assert errors_of(options) == [f"hostfwd={printed}: {invalid} ({reason})"]
 
 
 def test_two_rules_cannot_have_one_port_of_the_host() -> None:
@@ -118,6 +218,11 @@ def test_two_rules_cannot_have_one_port_of_the_host() -> None:
         "dhcp-host=52:54:00:12:34:56=10.0.2.4",  # before dhcpstart
         "dhcp-host=52:54:00:12:34:56=10.0.2.15,hostfwd=::80-:80",
         "dns=10.0.2.253,host=10.0.2.254,dhcpstart=10.0.2.252",
+        "ipv6=on,ipv6-dns=2001:db8::1",  # announced, not answered here
+        "ipv6=on,ipv6-net=fd00::/126",
+        "ipv6=on,ipv6-net=fd00::8/125",
+        "ipv6=on,ipv6-net=fd00::5/48,ipv6-host=fd00::5,hostfwd=tcp:[::1]:80-[fd00:0:0:7::9]:80",
+        "ipv4=on,ipv6=on,hostfwd=::80-[fec0::15]:80,hostfwd=udp:[::]:80-[fec0::15]:80,hostfwd=:[::1]:80-:80",
         "host=10.0.2.253,dns=10.0.2.254,dhcpstart=10.0.2.252,dhcp-host=52:54:00:12:34:56=10.0.2.252",
     ],
 )
@@ -131,6 +236,14 @@ def test_nothing_is_said_of_what_could_not_be_read() -> None:
     ]
     assert errors_of("ip=x,host=192.168.1.1") == ["ip=x: Failed to parse netmask (use net=ADDR/LENGTH)"]
     assert errors_of("host=x,dns=10.0.2.2") == ["host=x: Failed to parse host"]
+
+
+def test_nothing_is_said_of_a_prefix_that_could_not_be_read() -> None:
+    assert errors_of("ipv6=on,ipv6-net=x,ipv6-host=fd00::2,ipv6-dns=fd00::3,hostfwd=::1-[fd00::9]:1") == [
+        "ipv6-net=x: Failed to parse IPv6 prefix"
+    ]
+    assert errors_of("ipv6=on,ipv6-prefix=x,ipv6-host=fd00::2") == ["ipv6-prefix=x: Failed to parse IPv6 prefix"]
+    assert errors_of("ipv6=x,ipv6-host=fec0::9") == ["ipv6=x: Parameter 'ipv6' expects 'on' or 'off'"]
 
 
 def test_errors_of_every_kind_come_together() -> None:

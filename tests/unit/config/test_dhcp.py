@@ -1,13 +1,23 @@
 """What DHCP gives out, by itself."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
 from pyslirp.addresses import Mac
-from pyslirp.config.dhcp import DhcpConfig, StaticLease, check_domainname, check_hostname, default_start, parse_hostname
+from pyslirp.config.dhcp import (
+    DhcpConfig,
+    StaticLease,
+    check_domainname,
+    check_hostname,
+    default_start,
+    default_start6,
+    parse_hostname,
+)
+from pyslirp.config.network import NetworkConfig
 from pyslirp.errors import ConfigError, ConfigErrors
 
+LEASE6 = StaticLease(Mac("52:54:00:12:34:56"), IPv6Address("fec0::50"))
 LEASE = StaticLease(Mac("52:54:00:12:34:56"), IPv4Address("10.0.2.50"))
 
 
@@ -33,6 +43,12 @@ def test_static_lease_reads(text: str) -> None:
     assert StaticLease.parse(text) == LEASE
 
 
+@pytest.mark.parametrize("text", ["52:54:00:12:34:56=fec0::50", "52:54:00:12:34:56=[fec0:0::50]"])
+def test_static_lease_of_ipv6_reads_and_prints(text: str) -> None:
+    assert StaticLease.parse(text) == LEASE6
+    assert str(LEASE6) == "52:54:00:12:34:56=fec0::50"
+
+
 def test_static_lease_prints_what_it_reads() -> None:
     assert str(LEASE) == "52:54:00:12:34:56=10.0.2.50"
 
@@ -46,8 +62,11 @@ def test_static_lease_prints_what_it_reads() -> None:
         ("52:54:00:12:34=10.0.2.50", "'52:54:00:12:34' is not a MAC address (write 52:54:00:12:34:56=ADDR)"),
         ("52:54-00:12:34:56=10.0.2.50", "'52:54-00:12:34:56' is not a MAC address (write 52:54:00:12:34:56=ADDR)"),
         ("525400123456=10.0.2.50", "'525400123456' is not a MAC address (write 52:54:00:12:34:56=ADDR)"),
-        ("52:54:00:12:34:56=", "'' is not an IPv4 address"),
-        ("52:54:00:12:34:56=x", "'x' is not an IPv4 address"),
+        ("52:54:00:12:34:56=", "'' is not an IP address"),
+        ("52:54:00:12:34:56=fec0::x", "'fec0::x' is not an IP address"),
+        ("52:54:00:12:34:56=[10.0.2.50]", "'[10.0.2.50]' is not an IP address"),
+        ("52:54:00:12:34:56=fe80::1%eth0", "'fe80::1%eth0' is not an IP address"),
+        ("52:54:00:12:34:56=x", "'x' is not an IP address"),
         ("53:54:00:12:34:56=10.0.2.50", "the MAC address is not that of one guest"),
         ("00:00:00:00:00:00=10.0.2.50", "the MAC address is not that of one guest"),
         ("ff:ff:ff:ff:ff:ff=10.0.2.50", "the MAC address is not that of one guest"),
@@ -60,7 +79,29 @@ def test_static_lease_refuses(text: str, reason: str) -> None:
 
 
 def test_leases_by_mac() -> None:
-    assert DhcpConfig(static=(LEASE,)).leases == {LEASE.mac: LEASE.address}
+    config = DhcpConfig(static=(LEASE, LEASE6))
+    assert config.leases == {LEASE.mac: LEASE.address}
+    assert config.leases6 == {LEASE.mac: LEASE6.address}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "start"),
+    [
+        ("fec0::/64", "fec0::15"),
+        ("fd00::/48", "fd00::15"),
+        ("fd00::20/123", "fd00::35"),
+        ("fd00::10/124", "fd00::14"),
+        ("fd00::8/125", "fd00::c"),
+        ("fd00::4/126", "fd00::5"),
+    ],
+)
+def test_default_start_of_dhcp6_follows_the_prefix(prefix: str, start: str) -> None:
+    assert default_start6(IPv6Network(prefix)) == IPv6Address(start)
+
+
+def test_a_rule_without_a_guest_leads_to_the_pool_of_a_family_that_is_on() -> None:
+    assert DhcpConfig().default_guest(NetworkConfig()) == IPv4Address("10.0.2.15")
+    assert DhcpConfig().default_guest(NetworkConfig(ipv4=False, ipv6=True)) == IPv6Address("fec0::15")
 
 
 def test_an_empty_hostname_is_none() -> None:

@@ -1,11 +1,11 @@
 """The table of options."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
 
-from pyslirp.addresses import Endpoint, Mac
+from pyslirp.addresses import Endpoint, Mac, Network
 from pyslirp.config.dhcp import StaticLease
 from pyslirp.config.fields import BY_NAME, DEFAULTS, FIELDS, NOT_YET, Field, Source
 from pyslirp.config.forward import HostForward
@@ -43,11 +43,16 @@ EXAMPLES: dict[str, tuple[str, Any, str]] = {
     "net": ("192.168.76.9/24", IPv4Network("192.168.76.0/24"), "192.168.76.0/24"),
     "ip": ("192.168.76.9", IPv4Network("192.168.76.0/24"), "192.168.76.0/24"),
     "host": ("10.0.2.9", IPv4Address("10.0.2.9"), "10.0.2.9"),
+    "ipv6-net": ("fd00::9/56", IPv6Network("fd00::/56"), "fd00::/56"),
+    "ipv6-prefix": ("FD00:0::", IPv6Address("fd00::"), "fd00::"),
+    "ipv6-prefixlen": ("0x38", 56, "56"),
+    "ipv6-host": ("fec0:0::9", IPv6Address("fec0::9"), "fec0::9"),
     "host-loopback": ("off", False, "off"),
     "outbound-addr": ("192.0.2.1", IPv4Address("192.0.2.1"), "192.0.2.1"),
     "restrict": ("on", True, "on"),
     "mtu": ("0x5dc", 1500, "1500"),
     "dhcpstart": ("10.522", IPv4Address("10.0.2.10"), "10.0.2.10"),
+    "ipv6-dhcpstart": ("fec0::0100", IPv6Address("fec0::100"), "fec0::100"),
     "dhcp-host": (
         "52-54-00-12-34-56=10.0.2.50",
         StaticLease(Mac("525400123456"), IPv4Address("10.0.2.50")),
@@ -57,6 +62,7 @@ EXAMPLES: dict[str, tuple[str, Any, str]] = {
     "hostname": ("vm", "vm", "vm"),
     "domainname": ("example.org", "example.org", "example.org"),
     "dns": ("10.0.2.4", IPv4Address("10.0.2.4"), "10.0.2.4"),
+    "ipv6-dns": ("fec0:0::9", IPv6Address("fec0::9"), "fec0::9"),
     "dns-forward": ("no", False, "off"),
     "dnssearch": ("example.org", "example.org", "example.org"),
     "dns-upstream": ("9.9.9.9", Endpoint(IPv4Address("9.9.9.9"), 53), "9.9.9.9:53"),
@@ -82,16 +88,22 @@ REFUSED = {
     "net": ("x", "Failed to parse netmask"),
     "ip": ("x", "Failed to parse netmask"),
     "host": ("x", "Failed to parse host"),
+    "ipv6-net": ("x", "Failed to parse IPv6 prefix"),
+    "ipv6-prefix": ("x", "Failed to parse IPv6 prefix"),
+    "ipv6-prefixlen": ("x", "Parameter 'ipv6-prefixlen' expects a number"),
+    "ipv6-host": ("x", "Failed to parse IPv6 host"),
     "host-loopback": ("x", "Parameter 'host-loopback' expects 'on' or 'off'"),
     "outbound-addr": ("x", "Failed to parse outbound address"),
     "restrict": ("x", "Parameter 'restrict' expects 'on' or 'off'"),
     "mtu": ("x", "Parameter 'mtu' expects a number"),
     "dhcpstart": ("x", "Failed to parse DHCP start address"),
+    "ipv6-dhcpstart": ("x", "Failed to parse DHCPv6 start address"),
     "dhcp-host": ("x", "no address is given"),
     "lease-time": ("x", "Parameter 'lease-time' expects a number"),
     "hostname": ("x" * 256, "'vhostname' parameter cannot exceed 255 bytes"),
     "domainname": ("", "'domainname' parameter cannot be empty"),
     "dns": ("x", "Failed to parse DNS"),
+    "ipv6-dns": ("x", "Failed to parse IPv6 DNS"),
     "dns-forward": ("x", "Parameter 'dns-forward' expects 'on' or 'off'"),
     "dnssearch": ("", "failed to parse domain name ''"),
     "dns-upstream": ("x", "'x' is not an IP address"),
@@ -123,12 +135,23 @@ def test_a_switch_is_no_number_and_a_number_no_switch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "default"), [("host", "10.9.2.2"), ("dns", "10.9.2.3"), ("dhcpstart", "10.9.2.15"), ("net", "10.0.2.0/24")]
+    ("name", "default"),
+    [
+        ("host", "10.9.2.2"),
+        ("dns", "10.9.2.3"),
+        ("dhcpstart", "10.9.2.15"),
+        ("net", "10.0.2.0/24"),
+        ("ipv6-host", "fd00::2"),
+        ("ipv6-dns", "fd00::3"),
+        ("ipv6-dhcpstart", "fd00::15"),
+        ("ipv6-net", "fec0::/64"),
+    ],
 )
-def test_defaults_follow_the_net(name: str, default: str) -> None:
-    assert str(BY_NAME[name].default(IPv4Network("10.9.0.0/16"))) == default
+def test_defaults_follow_the_nets(name: str, default: str) -> None:
+    nets: dict[str, Network] = {"net": IPv4Network("10.9.0.0/16"), "ipv6-net": IPv6Network("fd00::/64")}
+    assert str(BY_NAME[name].default(nets)) == default
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
-def test_a_default_that_depends_on_the_net_agrees_with_its_section(field: Field) -> None:
-    assert field.default(IPv4Network("10.0.2.0/24")) == getattr(DEFAULTS[field.section], field.attribute)
+def test_a_default_that_depends_on_a_net_agrees_with_its_section(field: Field) -> None:
+    assert field.default() == getattr(DEFAULTS[field.section], field.attribute)

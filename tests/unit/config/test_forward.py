@@ -31,6 +31,9 @@ GUEST = IPv4Address("10.0.2.15")
         # ours: QEMU cannot listen on IPv6
         ("tcp:[::1]:8080-:80", "tcp:[::1]:8080-10.0.2.15:80"),
         ("udp:[::]:53-10.0.2.20:53", "udp:[::]:53-10.0.2.20:53"),
+        ("tcp:[::1]:8080-[fec0::15]:80", "tcp:[::1]:8080-[fec0::15]:80"),
+        ("::8080-[FEC0:0::15]:80", "tcp::8080-[fec0::15]:80"),
+        ("udp:127.1:53-[fec0::15]:53", "udp:127.0.0.1:53-[fec0::15]:53"),
     ],
 )
 def test_a_rule_reads_and_prints(text: str, printed: str) -> None:
@@ -72,7 +75,12 @@ def test_a_rule_reads_and_prints(text: str, printed: str) -> None:
         ("tcp::-1-:22", "Bad guest address"),
         ("tcp::2222-x:22", "Bad guest address"),
         ("tcp::2222--1:22", "Bad guest address"),
-        ("tcp::2222-[fec0::15]:22", "Bad guest address"),
+        ("tcp::2222-[fec0::15:22", "Bad guest address"),
+        ("tcp::2222-[fec0::x]:22", "Bad guest address"),
+        ("tcp::2222-[]:22", "Bad guest address"),
+        ("tcp::2222-[fe80::1%eth0]:22", "Bad guest address"),
+        ("tcp::2222-[10.0.2.15]:22", "Bad guest address"),
+        ("tcp::2222-fec0::15:22", "Bad guest address"),
         ("tcp::1-:", "Bad guest port"),
         ("tcp::1-:0", "Bad guest port"),
         ("tcp::1-:65536", "Bad guest port"),
@@ -90,11 +98,10 @@ def test_a_rule_is_refused_in_qemus_words(rule: str, reason: str) -> None:
     assert error.reason == f"Invalid host forwarding rule '{rule}' ({reason})"
 
 
-@pytest.mark.parametrize(("rule", "hint"), [("unix:/x-:22", "unix: is"), ("tcp::1-[fec0::15]:22", "IPv6 guests are")])
-def test_what_is_to_come_is_named(rule: str, hint: str) -> None:
+def test_what_is_to_come_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
-        HostForward.parse(rule)
-    assert caught.value.hint == f"{hint} not supported yet"
+        HostForward.parse("unix:/x-:22")
+    assert caught.value.hint == "unix: is not supported yet"
 
 
 ADDRESSES = st.ip_addresses().filter(lambda address: getattr(address, "scope_id", None) is None)
@@ -103,7 +110,7 @@ RULES = st.builds(
     protocol=st.sampled_from(["tcp", "udp"]),
     host=ADDRESSES,
     host_port=st.integers(0, 65535),
-    guest=st.ip_addresses(v=4),
+    guest=ADDRESSES,
     guest_port=st.integers(1, 65535),
 )
 

@@ -1,6 +1,6 @@
 """The guest network by itself; what its options get wrong together is in test_conflicts.py."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pyslirp.config.network import (
     NetworkConfig,
     check_id,
-    check_ipv6,
     check_mtu,
     check_net,
     default_host,
@@ -134,12 +133,6 @@ def test_identifiers_refused_in_qemus_words(name: str) -> None:
     )
 
 
-def test_ipv6_is_refused_but_its_absence_is_not() -> None:
-    check_ipv6(False)
-    with pytest.raises(ConfigError, match=r"^ipv6=on: Parameter 'ipv6' is not supported yet"):
-        check_ipv6(True)
-
-
 def test_mtu_range() -> None:
     for mtu in (None, 68, 1500, 65521):
         check_mtu(mtu)
@@ -150,5 +143,5 @@ def test_mtu_range() -> None:
 
 def test_a_section_refuses_at_construction_everything_at_once() -> None:
     with pytest.raises(ConfigErrors) as caught:
-        NetworkConfig(net=IPv4Network("0.0.0.0/0"), ipv6=True, mtu=1, id="")
-    assert [error.option for error in caught.value.errors] == ["net", "ipv6", "mtu", "id"]
+        NetworkConfig(net=IPv4Network("0.0.0.0/0"), prefix6=IPv6Network("fec0::/127"), mtu=1, id="")
+    assert [error.option for error in caught.value.errors] == ["net", "ipv6-net", "mtu", "id"]

@@ -1,7 +1,7 @@
 """The whole configuration: built, merged, printed as settings."""
 
 from dataclasses import FrozenInstanceError
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 import pytest
@@ -126,7 +126,45 @@ def test_what_is_to_come_says_so(name: str) -> None:
     "option", [{"net": "10.0.0.0/8"}, {"host": "10.0.2.9"}, {"dns": "10.0.2.9"}, {"ip": "10.0.2.0"}]
 )
 def test_addresses_without_ipv4_are_refused_in_qemus_words(option: dict[str, str]) -> None:
-    assert errors_of(ipv4=False, **option) == ["ipv4=off: IPv4 disabled but netmask/host/dns provided"]
+    assert errors_of(ipv4=False, ipv6=True, **option) == ["ipv4=off: IPv4 disabled but netmask/host/dns provided"]
+
+
+@pytest.mark.parametrize(
+    ("options", "prefix"),
+    [
+        ({"ipv6_prefix": "fd00::"}, "fd00::/64"),
+        ({"ipv6_prefix": "fd00::5"}, "fd00::/64"),
+        ({"ipv6_prefixlen": 48}, "fec0::/48"),
+        ({"ipv6_prefixlen": 0}, "fec0::/64"),
+        ({"ipv6_prefix": "fd00::", "ipv6_prefixlen": "0x30"}, "fd00::/48"),
+        ({"ipv6_net": "fd01::/56", "ipv6_prefix": "fd00::", "ipv6_prefixlen": "48"}, "fd01::/56"),
+        ({"ipv6_net": "fd01::", "ipv6_prefixlen": "48"}, "fd01::/64"),
+    ],
+)
+def test_the_prefix_and_its_halves(options: dict[str, Any], prefix: str) -> None:
+    network = Config.build(ipv6=True, **options).network
+    assert str(network.prefix6) == prefix
+    assert network.host6 == network.prefix6.network_address + 2
+
+
+def test_halves_that_make_no_prefix_are_refused() -> None:
+    assert errors_of(ipv6=True, ipv6_prefix="fe80::", ipv6_host="fe80::2") == [
+        "ipv6-net=fe80::/64: no guest can have an address of fe80::/10"
+    ]
+
+
+def test_both_families_are_printed_where_one_is_not_at_its_default() -> None:
+    for families in ((True, True), (True, False), (False, True)):
+        config = Config(network=NetworkConfig(ipv4=families[0], ipv6=families[1]))
+        assert {name for name, _ in config.settings()} in (set(), {"ipv4", "ipv6"})
+        assert Config.assemble(config.settings()) == config
+
+
+def test_a_family_that_is_off_keeps_no_addresses() -> None:
+    with pytest.raises(ConfigErrors, match="IPv4 disabled but netmask/host/dns provided"):
+        Config(network=NetworkConfig(ipv4=False, ipv6=True, host=IPv4Address("10.0.2.9")))
+    with pytest.raises(ConfigErrors, match="IPv6 disabled but prefix/host6/dns6 provided"):
+        Config(network=NetworkConfig(ipv6=False, host6=IPv6Address("fec0::9")))
 
 
 def test_net_wins_over_its_legacy_spelling() -> None:
@@ -170,6 +208,13 @@ def test_a_name_server_outside_the_net_is_only_announced(dns: str, alias: IPv4Ad
     config = Config.build(dns=dns)
     assert str(config.dns.address) == dns
     assert config.dns_alias == alias
+
+
+@pytest.mark.parametrize(("dns", "alias"), [("fec0::7", IPv6Address("fec0::7")), ("2001:db8::7", None)])
+def test_an_ipv6_name_server_outside_the_prefix_is_only_announced(dns: str, alias: IPv6Address | None) -> None:
+    config = Config.build(ipv6=True, ipv6_dns=dns)
+    assert str(config.dns.address6) == dns
+    assert config.dns_alias6 == alias
 
 
 def test_settings_leave_defaults_out_and_assemble_reads_them_back() -> None:
