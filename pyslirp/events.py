@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pyslirp.addresses import Address, Endpoint, Mac
 
+NEVER_NS = 2**63 - 1  #: `LeaseGranted.expires` of a lease without end
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -36,7 +38,7 @@ class LinkDown(Event):
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted(Event):
-    """DHCP has acknowledged an address (a renewal grants again)."""
+    """DHCP or DHCPv6 has acknowledged an address (a renewal grants again)."""
 
     address: Address
     mac: Mac

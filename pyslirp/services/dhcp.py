@@ -25,10 +25,11 @@ for them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Any
 
 from pyslirp.config.dhcp import INFINITE_SECONDS
-from pyslirp.events import LeaseEnded, LeaseGranted
+from pyslirp.events import NEVER_NS, LeaseEnded, LeaseGranted
 from pyslirp.services.base import Action, Claim, Datagram, LearnNeighbor
 from pyslirp.services.dhcp_message import Kind, MalformedError, Option, Request, read_request
 from pyslirp.services.dhcp_replies import (
@@ -40,9 +41,7 @@ from pyslirp.services.dhcp_replies import (
 )
 from pyslirp.services.leases import SECOND_NS, Client, Lease, Leases
 
-__all__ = ["COUNTERS", "NEVER_NS", "DhcpService", "DhcpSettings"]
-
-NEVER_NS = 2**63 - 1  #: `LeaseGranted.expires` of a lease without end
+__all__ = ["COUNTERS", "DhcpService", "DhcpSettings"]
 
 COUNTERS = (
     *(f"received.{word}" for word in ("discover", "request", "decline", "release", "inform", "bootp")),
@@ -217,7 +216,7 @@ class DhcpService:
         """The message names no server, or this one."""
         return request.server_id in (None, self._settings.host)
 
-    def _granted(self, lease: Lease, request: Request, now: int) -> list[Action]:
+    def _granted(self, lease: Lease[IPv4Address], request: Request, now: int) -> list[Action]:
         """Tell the world of a lease, and the engine where its address is (behind a relay it finds out by itself)."""
         expires = NEVER_NS if lease.expires is None else lease.expires
         granted: list[Action] = [LeaseGranted(now, lease.address, lease.mac, lease.hostname, expires)]

@@ -334,34 +334,3 @@ def _pack(options: list[tuple[int, bytes]]) -> bytes:
 def pack_addresses(*addresses: IPv4Address) -> bytes:
     """Addresses one after the other, as options 1, 3, 6, 28 and 54 have them."""
     return b"".join(address.packed for address in addresses)
-
-
-def pack_search_list(domains: Sequence[str]) -> bytes:
-    """Option 119: DNS names with compression pointers that count from the option's first byte (RFC 3397 section 2).
-
-    Raises ValueError for what is not a DNS name (RFC 1035 section 2.3.4).
-    """
-    packed = bytearray()
-    seen: dict[tuple[bytes, ...], int] = {}
-    for domain in domains:
-        labels = _labels(domain)
-        for index in range(len(labels)):
-            suffix = tuple(label.lower() for label in labels[index:])
-            if suffix in seen:
-                packed += (0xC000 | seen[suffix]).to_bytes(2, "big")
-                break
-            if len(packed) < 0x4000:  # a pointer has 14 bits
-                seen[suffix] = len(packed)
-            packed += bytes([len(labels[index])]) + labels[index]
-        else:
-            packed.append(0)
-    return bytes(packed)
-
-
-def _labels(domain: str) -> list[bytes]:
-    labels = [label.encode("ascii", "replace") for label in domain.removesuffix(".").split(".")]
-    if not domain.isascii() or any(not 1 <= len(label) <= 63 for label in labels):
-        raise ValueError(f"not a domain name: {domain!r} (ASCII labels of 1 to 63 characters)")
-    if sum(1 + len(label) for label in labels) + 1 > 255:
-        raise ValueError(f"domain name too long: {domain!r} (255 bytes at most)")
-    return labels

@@ -16,7 +16,8 @@ from pyslirp.addresses import Endpoint, Mac
 from pyslirp.config.dhcp import DEFAULT_LEASE_SECONDS, INFINITE_SECONDS
 from pyslirp.errors import ConfigError
 from pyslirp.services.base import Datagram, SendDatagram
-from pyslirp.services.dhcp_message import Kind, Option, Request, build_reply, pack_addresses, pack_search_list
+from pyslirp.services.dhcp_message import Kind, Option, Request, build_reply, pack_addresses
+from pyslirp.services.dns_names import pack_compressed
 from pyslirp.services.leases import MAX_LEASES_PER_LINK
 
 SERVER_PORT, CLIENT_PORT = 67, 68
@@ -175,7 +176,7 @@ def _fixed_parameters(settings: DhcpSettings) -> dict[int, bytes]:
             options[code] = text.encode("utf-8", "surrogateescape")  # a command line may hold any bytes
     if settings.search:
         try:
-            options[Option.DOMAIN_SEARCH] = pack_search_list(settings.search)
+            options[Option.DOMAIN_SEARCH] = pack_compressed(settings.search)
         except ValueError as error:
             raise ConfigError("dnssearch", ",".join(settings.search), str(error)) from error
     return options

@@ -1,4 +1,4 @@
-"""The address pool of DHCP and who holds what in it.
+"""The address pool of DHCP, or of DHCPv6, and who holds what in it.
 
 Goal: a client finds its address again, one hostile guest costs the others nothing that they hold, and a /8 is as cheap
 as a /24.  The pool is every address from `start` to the end of the net but the reserved ones; it is never materialised.
@@ -33,7 +33,8 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address
+from typing import Generic, Protocol, TypeVar
 
 from pyslirp.addresses import Mac
 from pyslirp.services.deadlines import Deadlines
@@ -46,6 +47,21 @@ MAX_LEASES = 16_384  #: table entries, in any state: some 15 MB
 MAX_LEASES_PER_LINK = 4_096
 MAX_OFFERS_PER_LINK = 16
 MAX_DECLINED_PER_LINK = 16
+
+AnyAddress = TypeVar("AnyAddress", IPv4Address, IPv6Address)
+_Address_co = TypeVar("_Address_co", IPv4Address, IPv6Address, covariant=True)
+
+
+class Net(Protocol[_Address_co]):
+    """An IPv4Network or an IPv6Network: what the pool is part of."""
+
+    @property
+    def network_address(self) -> _Address_co:
+        """Its first address, which nobody gets (in IPv6 it is the routers')."""
+
+    @property
+    def broadcast_address(self) -> _Address_co:
+        """Its last address, which nobody gets either."""
 
 
 class State(Enum):
@@ -64,13 +80,14 @@ class Client:
     mac: Mac
     identifier: bytes  #: b"": known by the MAC alone
     link: int
+    static: bool = True  #: the static address of this MAC is for it
 
 
 @dataclass(slots=True)
-class Lease:
+class Lease(Generic[AnyAddress]):
     """One address of the table.  Only `Leases` changes it."""
 
-    address: IPv4Address
+    address: AnyAddress
     state: State
     mac: Mac
     identifier: bytes
@@ -85,46 +102,50 @@ class Lease:
         return self.mac == client.mac
 
 
-class Leases:
+class Leases(Generic[AnyAddress]):
     """The table of leases over the pool from `start` to the last host address of `net`."""
 
     def __init__(
         self,
-        net: IPv4Network,
-        start: IPv4Address,
+        net: Net[AnyAddress],
+        start: AnyAddress,
         *,
-        reserved: AbstractSet[IPv4Address] = frozenset(),
-        static: Mapping[Mac, IPv4Address] | None = None,
+        reserved: AbstractSet[AnyAddress] = frozenset(),
+        static: Mapping[Mac, AnyAddress] | None = None,
         per_link: int = MAX_LEASES_PER_LINK,
     ) -> None:
-        self._static = dict(static or {})
-        self._reserved = frozenset(reserved) | {net.network_address, *self._static.values()}
-        self._start = start
-        self._last = net.broadcast_address - 1
+        self._static: dict[Mac, AnyAddress] = dict(static or {})
+        self._reserved: set[AnyAddress] = set(reserved)
+        self._reserved.update(self._static.values(), [net.network_address])
+        self._start: AnyAddress = start
+        self._last: AnyAddress = net.broadcast_address - 1
         self._per_link = per_link
-        self._mark = start
-        self._freed: list[IPv4Address] = []
-        self._in_freed: set[IPv4Address] = set()
-        self._table: dict[IPv4Address, Lease] = {}
-        self._by_identifier: dict[bytes, Lease] = {}
-        self._by_mac: dict[Mac, dict[IPv4Address, Lease]] = {}
-        self._offered: dict[int, dict[IPv4Address, Lease]] = {}  # by link, oldest first
-        self._declined: dict[int, dict[IPv4Address, Lease]] = {}  # by link, oldest first
-        self._ended: dict[IPv4Address, Lease] = {}  # oldest first
+        self._mark: AnyAddress = start
+        self._freed: list[AnyAddress] = []
+        self._in_freed: set[AnyAddress] = set()
+        self._table: dict[AnyAddress, Lease[AnyAddress]] = {}
+        self._by_identifier: dict[bytes, Lease[AnyAddress]] = {}
+        self._by_mac: dict[Mac, dict[AnyAddress, Lease[AnyAddress]]] = {}
+        self._offered: dict[int, dict[AnyAddress, Lease[AnyAddress]]] = {}  # by link, oldest first
+        self._declined: dict[int, dict[AnyAddress, Lease[AnyAddress]]] = {}  # by link, oldest first
+        self._ended: dict[AnyAddress, Lease[AnyAddress]] = {}  # oldest first
         self._bound: Counter[int] = Counter()  # by link
-        self._deadlines: Deadlines[IPv4Address] = Deadlines()
+        self._deadlines: Deadlines[AnyAddress] = Deadlines()
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def __iter__(self) -> Iterator[Lease]:
+    def __iter__(self) -> Iterator[Lease[AnyAddress]]:
         return iter(sorted(self._table.values(), key=lambda lease: lease.address))
+
+    def _static_of(self, client: Client) -> AnyAddress | None:
+        return self._static.get(client.mac) if client.static else None
 
     # --------------------------------------------------------------------------------------------- what a client asks
 
-    def find(self, client: Client) -> Lease | None:
+    def find(self, client: Client) -> Lease[AnyAddress] | None:
         """The lease that the client holds, is offered or held last."""
-        static = self._static.get(client.mac)
+        static = self._static_of(client)
         lease = self._table.get(static) if static is not None else None
         if lease is not None and lease.mac == client.mac and lease.state is not State.DECLINED:
             return lease
@@ -133,19 +154,23 @@ class Leases:
         newest_first = reversed(self._by_mac.get(client.mac, {}).values())
         return next((lease for lease in newest_first if lease.belongs_to(client)), None)
 
+    def get(self, address: AnyAddress) -> Lease[AnyAddress] | None:
+        """What is known of an address, in any state."""
+        return self._table.get(address)
+
     def at_limit(self, client: Client) -> bool:
         """The client's link has as many leases as it may have, and none is the client's."""
         lease = self.find(client)
-        if (lease is not None and lease.state is State.BOUND) or client.mac in self._static:
+        if (lease is not None and lease.state is State.BOUND) or self._static_of(client) is not None:
             return False
         return self._bound[client.link] >= self._per_link
 
-    def offer(self, client: Client, wanted: IPv4Address | None, now: int) -> Lease | None:
+    def offer(self, client: Client, wanted: AnyAddress | None, now: int) -> Lease[AnyAddress] | None:
         """Hold an address for the client; None when the pool has none.  A BOUND lease is offered as it is."""
         lease = self.find(client)
-        static = self._static.get(client.mac)
+        static = self._static_of(client)
         if static is not None and static not in self._table:
-            address: IPv4Address | None = static
+            address: AnyAddress | None = static
         elif lease is not None:
             address = lease.address
         elif wanted is not None and self._obtainable(wanted):
@@ -164,8 +189,8 @@ class Leases:
         return lease
 
     def bind(
-        self, client: Client, address: IPv4Address, expires: int | None, hostname: str | None = None
-    ) -> Lease | None:
+        self, client: Client, address: AnyAddress, expires: int | None, hostname: str | None = None
+    ) -> Lease[AnyAddress] | None:
         """Lease `address` to the client until `expires`; None when it is not the client's to have.
 
         An address that nobody holds may be had without an offer: a client that remembers it from before this server
@@ -183,7 +208,7 @@ class Leases:
             self._move(lease, State.BOUND, expires, client)
         return lease
 
-    def release(self, client: Client, address: IPv4Address) -> Lease | None:
+    def release(self, client: Client, address: AnyAddress) -> Lease[AnyAddress] | None:
         """The client gives its BOUND address back; None when it is not its own."""
         lease = self.find(client)
         if lease is None or lease.address != address or lease.state is not State.BOUND:
@@ -191,7 +216,7 @@ class Leases:
         self._move(lease, State.ENDED, None)
         return lease
 
-    def decline(self, client: Client, address: IPv4Address, now: int) -> Lease | None:
+    def decline(self, client: Client, address: AnyAddress, now: int) -> Lease[AnyAddress] | None:
         """The client found its BOUND address in use by another; None when it was not its own."""
         lease = self.find(client)
         if lease is None or lease.address != address or lease.state is not State.BOUND:
@@ -213,9 +238,9 @@ class Leases:
         """When `expire` is next wanted, or None."""
         return self._deadlines.earliest()
 
-    def expire(self, now: int) -> list[Lease]:
+    def expire(self, now: int) -> list[Lease[AnyAddress]]:
         """End what is due; returns the leases among it (offers and declined addresses are only freed)."""
-        ended: list[Lease] = []
+        ended: list[Lease[AnyAddress]] = []
         for address in self._deadlines.due(now):
             lease = self._table[address]
             if lease.state is State.BOUND:
@@ -227,22 +252,22 @@ class Leases:
 
     # ------------------------------------------------------------------------------------------------------- the pool
 
-    def _in_pool(self, address: IPv4Address) -> bool:
+    def _in_pool(self, address: AnyAddress) -> bool:
         return self._start <= address <= self._last and address not in self._reserved
 
-    def _obtainable(self, address: IPv4Address) -> bool:
+    def _obtainable(self, address: AnyAddress) -> bool:
         """In the pool, and free or remembered only."""
         lease = self._table.get(address)
         return self._in_pool(address) and (lease is None or lease.state is State.ENDED)
 
-    def _may_have(self, client: Client, address: IPv4Address) -> bool:
+    def _may_have(self, client: Client, address: AnyAddress) -> bool:
         """May an address that is not the client's become it?  A free static one shuts out all others."""
-        static = self._static.get(client.mac)
+        static = self._static_of(client)
         if static is not None and static not in self._table:
             return address == static
         return self._obtainable(address)
 
-    def _lowest_free(self) -> IPv4Address | None:
+    def _lowest_free(self) -> AnyAddress | None:
         """The lowest address that is not in the table, else a recycled one, else None."""
         while self._freed:
             address = heapq.heappop(self._freed)
@@ -264,20 +289,20 @@ class Leases:
                 return True
         return False
 
-    def _recyclable(self) -> Iterator[Lease]:
+    def _recyclable(self) -> Iterator[Lease[AnyAddress]]:
         yield from self._ended.values()
         for links in (self._offered, self._declined):
             for leases in sorted(links.values(), key=len, reverse=True):
                 yield from leases.values()
 
-    def _trim(self, leases: dict[IPv4Address, Lease], limit: int) -> None:
+    def _trim(self, leases: dict[AnyAddress, Lease[AnyAddress]], limit: int) -> None:
         """Keep a link's offered or declined addresses within their limit, at the cost of its oldest."""
         while len(leases) > limit:
             self._drop(next(iter(leases.values())))
 
     # ------------------------------------------------------------------------------------------------------ the table
 
-    def _enter(self, client: Client, address: IPv4Address) -> Lease | None:
+    def _enter(self, client: Client, address: AnyAddress) -> Lease[AnyAddress] | None:
         """A new entry for the client, in state ENDED until it is moved on; None when the table is full of leases."""
         if (known := self._table.get(address)) is not None:
             self._drop(known)
@@ -289,7 +314,7 @@ class Leases:
         self._by_mac.setdefault(client.mac, {})[address] = lease
         return lease
 
-    def _move(self, lease: Lease, state: State, expires: int | None, client: Client | None = None) -> None:
+    def _move(self, lease: Lease[AnyAddress], state: State, expires: int | None, client: Client | None = None) -> None:
         """Change the state, when it ends, and (with `client`) whose it is, in every index."""
         self._leave(lease)
         if client is not None:
@@ -307,7 +332,7 @@ class Leases:
         else:
             self._deadlines.set(lease.address, expires)
 
-    def _leave(self, lease: Lease) -> None:
+    def _leave(self, lease: Lease[AnyAddress]) -> None:
         """Take the lease out of the index of its state."""
         if lease.state is State.BOUND:
             self._bound[lease.link] -= 1
@@ -322,7 +347,7 @@ class Leases:
             if not of_link:
                 del links[lease.link]
 
-    def _assign(self, lease: Lease, client: Client) -> None:
+    def _assign(self, lease: Lease[AnyAddress], client: Client) -> None:
         """Follow a guest to another link, an identifier to another card, a MAC to the identifier it now has."""
         if lease.mac != client.mac:
             self._forget_mac(lease)
@@ -334,19 +359,19 @@ class Leases:
             lease.identifier = client.identifier
             self._by_identifier[client.identifier] = lease
 
-    def _forget_mac(self, lease: Lease) -> None:
+    def _forget_mac(self, lease: Lease[AnyAddress]) -> None:
         of_mac = self._by_mac.get(lease.mac, {})
         of_mac.pop(lease.address, None)
         if not of_mac:
             self._by_mac.pop(lease.mac, None)
 
-    def _detach(self, lease: Lease) -> None:
+    def _detach(self, lease: Lease[AnyAddress]) -> None:
         """Nobody's any more: the client will not find it again."""
         self._forget_mac(lease)
         if self._by_identifier.get(lease.identifier) is lease:
             del self._by_identifier[lease.identifier]
 
-    def _drop(self, lease: Lease) -> None:
+    def _drop(self, lease: Lease[AnyAddress]) -> None:
         """Out of the table: the address is free."""
         self._leave(lease)
         self._detach(lease)
@@ -354,7 +379,7 @@ class Leases:
         del self._table[lease.address]
         self._put_back(lease.address)
 
-    def _put_back(self, address: IPv4Address) -> None:
+    def _put_back(self, address: AnyAddress) -> None:
         if self._in_pool(address) and address < self._mark and address not in self._in_freed:
             self._in_freed.add(address)
             heapq.heappush(self._freed, address)

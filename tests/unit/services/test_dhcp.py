@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pyslirp.addresses import Endpoint
 from pyslirp.config.dhcp import INFINITE_SECONDS
 from pyslirp.errors import ConfigError
-from pyslirp.events import LeaseEnded, LeaseGranted
+from pyslirp.events import NEVER_NS, LeaseEnded, LeaseGranted
 from pyslirp.services.base import Claim, Datagram, LearnNeighbor, SendDatagram
-from pyslirp.services.dhcp import COUNTERS, NEVER_NS, DhcpService
+from pyslirp.services.dhcp import COUNTERS, DhcpService
 from pyslirp.services.leases import OFFER_NS
 from tests.unit.services.dhcp_guest import (
     ACK,

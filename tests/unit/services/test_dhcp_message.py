@@ -6,7 +6,6 @@ import contextlib
 from ipaddress import IPv4Address
 from typing import Any
 
-import dns.name
 import dpkt
 import pytest
 from hypothesis import given
@@ -19,7 +18,6 @@ from pyslirp.services.dhcp_message import (
     Option,
     Request,
     build_reply,
-    pack_search_list,
     read_request,
 )
 from tests.unit.services.dhcp_guest import join
@@ -291,47 +289,3 @@ def test_whatever_the_options_the_reply_fits_and_reads_back(options: list[tuple[
     assert 300 <= len(payload) <= request.max_reply_bytes
     assert len(options) + 1 - len(read_back) == omitted
     assert all(dict(options).get(code, b"\x02") == data for code, data in read_back.items())
-
-
-# ------------------------------------------------------------------------------------------------------- search list
-
-
-def names(packed: bytes) -> list[str]:
-    """The domains of option 119, read by dnspython."""
-    at, found = 0, []
-    while at < len(packed):
-        name, used = dns.name.from_wire(packed, at)
-        found.append(name.to_text(omit_final_dot=True))
-        at += used
-    return found
-
-
-def test_search_list_of_rfc3397_section_2() -> None:
-    expected = b"\x03eng\x05apple\x03com\x00\x09marketing\xc0\x04"
-    assert pack_search_list(["eng.apple.com.", "marketing.apple.com."]) == expected
-
-
-def test_search_list_compresses_without_regard_to_case_and_repeats() -> None:
-    packed = pack_search_list(["a.Example.org", "EXAMPLE.org", "org", "a.example.ORG"])
-    assert len(packed) == 15 + 3 * 2
-    assert [name.lower() for name in names(packed)] == ["a.example.org", "example.org", "org", "a.example.org"]
-
-
-@pytest.mark.parametrize("domain", ["", ".", "a..b", ".a", "x" * 64, ".".join(["x" * 63] * 4), "bücher.example"])
-def test_search_list_refuses_what_is_no_domain(domain: str) -> None:
-    with pytest.raises(ValueError, match="domain"):
-        pack_search_list(["ok.example", domain])
-
-
-LABEL = st.text("abcABC012-", min_size=1, max_size=63)
-
-
-@given(st.lists(st.lists(LABEL, min_size=1, max_size=3).map(".".join), max_size=8))
-def test_search_list_reads_back_by_dnspython(domains: list[str]) -> None:
-    packed = pack_search_list(domains)
-    assert [name.lower() for name in names(packed)] == [domain.lower() for domain in domains]
-
-
-def test_pointers_stay_within_14_bits() -> None:
-    domains = [f"{number:060}.{'x' * 60}.example{number}" for number in range(300)] * 2
-    assert names(pack_search_list(domains)) == domains

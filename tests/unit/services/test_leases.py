@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ def ip(last: int) -> IPv4Address:
     return NET.network_address + last
 
 
-def pool(first: int = 15, net: IPv4Network = NET, **options: Any) -> Leases:
+def pool(first: int = 15, net: IPv4Network = NET, **options: Any) -> Leases[IPv4Address]:
     return Leases(net, net.network_address + first, **options)
 
 
@@ -38,7 +38,7 @@ def client(number: int = 1, identifier: bytes = b"", link: int = 1) -> Client:
     return Client(mac(number), identifier, link)
 
 
-def bound(leases: Leases, who: Client, now: int = 0, expires: int | None = 10**12) -> Lease:
+def bound(leases: Leases[IPv4Address], who: Client, now: int = 0, expires: int | None = 10**12) -> Lease[IPv4Address]:
     offer = leases.offer(who, None, now)
     assert offer is not None
     lease = leases.bind(who, offer.address, expires)
@@ -46,7 +46,9 @@ def bound(leases: Leases, who: Client, now: int = 0, expires: int | None = 10**1
     return lease
 
 
-def offered(leases: Leases, who: Client, wanted: IPv4Address | None = None, now: int = 0) -> IPv4Address | None:
+def offered(
+    leases: Leases[IPv4Address], who: Client, wanted: IPv4Address | None = None, now: int = 0
+) -> IPv4Address | None:
     lease = leases.offer(who, wanted, now)
     return lease.address if lease else None
 
@@ -368,7 +370,7 @@ STEPS = st.lists(
 )
 
 
-def check(leases: Leases) -> None:
+def check(leases: Leases[IPv4Address]) -> None:
     """Every index says the same as the table."""
     table = {lease.address: lease for lease in leases}
     by_state = {state: {address for address, lease in table.items() if lease.state is state} for state in State}
@@ -410,3 +412,33 @@ def test_no_sequence_of_operations_breaks_the_table_or_a_lease(steps: list[tuple
             lease = leases._table.get(address)
             if lease is not None and lease.state is State.BOUND and lease.mac != owner:
                 assert identifier == who.identifier != b""
+
+
+# --------------------------------------------------------------------------------------------------------------- IPv6
+
+
+def pool6(text: str, first: int, **options: Any) -> Leases[IPv6Address]:
+    net = IPv6Network(text)
+    return Leases(net, net.network_address + first, **options)
+
+
+def test_a_pool_of_ipv6_is_never_written_out() -> None:
+    leases = pool6("fec0::/64", 0x15, reserved={IPv6Address("fec0::16")})
+    found = [leases.offer(client(number, bytes([number, 0])), None, 0) for number in range(1, 4)]
+    assert [str(lease.address) for lease in found if lease] == ["fec0::15", "fec0::17", "fec0::18"]
+    assert leases.bind(client(4, b"44"), IPv6Address("fec0::dead:beef"), 1) is not None
+
+
+def test_the_smallest_pool_of_ipv6_has_one_address() -> None:
+    leases = pool6("fd00::/126", 1, reserved={IPv6Address("fd00::2"), IPv6Address("fd00::3")})
+    assert leases.offer(client(1, b"11"), None, 0) is not None
+    assert leases.bind(client(1, b"11"), IPv6Address("fd00::1"), None) is not None
+    assert leases.offer(client(2, b"22"), None, 0) is None
+
+
+def test_a_client_that_is_not_for_the_static_address_gets_another() -> None:
+    leases = pool(static={mac(1): ip(7)})
+    second = Client(mac(1), b"second", 1, static=False)
+    assert offered(leases, client(1, b"first")) == ip(7)
+    assert offered(leases, second) == ip(15)
+    assert leases.bind(second, ip(7), 1) is None
