@@ -47,9 +47,9 @@ class Forwards:
         next_token: Callable[[], int],
     ) -> None:
         """`inbound` is where the dispatcher looks up, by token, who is told of an accepted descriptor."""
-        self._net = config.network.net
+        self._network = config.network
         self._default_guest = config.dhcp.default_guest(config.network)
-        self._clients = Clients(config.network.net, config.network.host)
+        self._clients = Clients(config.network)
         self._engine = engine
         self._inbound = inbound
         self._bus = bus
@@ -68,8 +68,8 @@ class Forwards:
         Raises ForwardError in QEMU's words and with a remedy.
         """
         rule = rule.towards(self._default_guest)
-        if rule.guest not in self._net:
-            why = f"{rule.guest} is not in the guests' net {self._net}"
+        if not self._network.holds(rule.guest):
+            why = f"{rule.guest} is not in the guests' net {self._network.nets}"
             raise ForwardError(None, f"Could not set up host forwarding rule '{rule}': {why}")
         opened = open_forward(str(rule), rule.protocol, rule.host, rule.host_port)
         listen = bound_endpoint(opened)
@@ -109,7 +109,7 @@ class Forwards:
 
     def _accepted(self, forward: Forward, fd: int, client: bytes, client_port: int) -> None:
         """A client of a rule: the guest is connected to from its address."""
-        far = self._clients.shown_as(client)
+        far = self._clients.shown_as(client, pack(forward.rule.guest))
         try:
             flow, port = self._open(forward.rule, fd, far, client_port)
         except BaseException:

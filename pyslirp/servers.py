@@ -1,6 +1,6 @@
 """What of the guests' network lives in this process: servers that guests reach, and connections to guests.
 
-A server has an endpoint.  One inside the net gives its address to the network (ARP, ping), for as long as the network
+A server has an endpoint.  One inside the net gives its address to the network (ARP or ND, ping), for as long as the network
 lives; one outside is taken over for that port only.  Servers are asked before the address plan (nat/targets.py), so that
 ``restrict=on`` leaves them.  The services' TCP (DNS) goes the same way.
 """
@@ -8,9 +8,9 @@ lives; one outside is taken over for that port only.  Servers are asked before t
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from ipaddress import IPv4Address, IPv4Network
 
 from pyslirp.addresses import Address, Endpoint, pack
+from pyslirp.config.network import NetworkConfig
 from pyslirp.dispatch import Dispatcher, ServiceStream
 from pyslirp.engine.core.core import Core
 from pyslirp.errors import ClosedError, SlirpError
@@ -32,18 +32,16 @@ class Servers:
 
     def __init__(
         self,
-        net: IPv4Network,
-        host: IPv4Address,
-        taken: Container[Address | None],
+        network: NetworkConfig,
+        taken: Container[Address],
         core: Core,
         clock: Callable[[], int],
         dispatcher: Dispatcher,
         targets: Targets,
         bus: Bus,
     ) -> None:
-        """`host`: the gateway; `taken`: it, and what other addresses of the net are our own already."""
-        self._net = net
-        self._host = host
+        """`taken`: the gateway, and what other addresses of the network are our own already."""
+        self._network = network
         self._taken = taken
         self._own: set[Address] = set()
         self._core = core
@@ -89,11 +87,12 @@ class Servers:
         return key
 
     def _take(self, address: Address) -> None:
-        """Answer ARP and ping for an address of the net."""
-        if address not in self._net or address in self._taken or address in self._own:
+        """Answer ARP or Neighbour Discovery, and ping, for an address of the network."""
+        if not self._network.holds(address) or address in self._taken or address in self._own:
             return
-        if address in (self._net.network_address, self._net.broadcast_address):
-            raise SlirpError(f"{address} cannot be a server's address in {self._net}")
+        net = self._network.net
+        if address in (net.network_address, net.broadcast_address, self._network.prefix6.network_address):
+            raise SlirpError(f"{address} cannot be a server's address in {self._network.nets}")
         raw = pack(address)
         if any(neighbor["address"] == raw for neighbor in self._core.neighbors() if neighbor["reachable"]):
             raise SlirpError(f"{address} is the address of a guest; choose one outside the DHCP pool")
@@ -142,9 +141,9 @@ class Servers:
         source port is free, ValueError for no port.
         """
         self._check(guest)
-        if guest.address not in self._net:
-            raise SlirpError(f"{guest.address} is not in the guests' net {self._net}")
-        far = source or Endpoint(self._host, 0)
+        if not self._network.holds(guest.address):
+            raise SlirpError(f"{guest.address} is not in the guests' net {self._network.nets}")
+        far = source or Endpoint(self._network.gateway(guest.address.version), 0)
         for port in ports_to_try(far.port):
             flow = self._core.open(pack(guest.address), guest.port, pack(far.address), port, 0, self._clock())
             if flow:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
+from pyslirp.addresses import Endpoint, Mac, pack, unpack
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config
 from pyslirp.dispatch import Dispatcher, Punt
@@ -85,19 +85,12 @@ class Stack:
         self.engine = Engine(Core(os.urandom(16), bytes(mac), mtu=self.mtu))
         self.core = self.engine.core
         self.core.set_network(pack(network.net.network_address), 96 + network.net.prefixlen)
-        self.core.add_address(pack(network.host))
-        if config.dns_alias is not None:
-            self.core.add_address(pack(config.dns_alias))
+        for address in config.own_addresses:
+            if address.version == 4:
+                self.core.add_address(pack(address))
         self.bus = Bus()
         self.links: list[Link] = []
-        self.targets = Targets(
-            network.net,
-            network.host,
-            config.dns_alias,
-            restrict=network.restrict,
-            host_loopback=network.host_loopback,
-            dns_forward=config.dns.forward,
-        )
+        self.targets = Targets(network, config.dns_aliases, dns_forward=config.dns.forward)
         if network.outbound is not None:
             self.engine.set_outbound(pack(network.outbound))
         self._ports: dict[int, _Port] = {}
@@ -110,10 +103,8 @@ class Stack:
         self._told_of_ping = False
         self._dispatcher = Dispatcher(self.core, self.engine.now, self.bus, self._new_flow, self._link_lost)
         self.forwards = Forwards(config, self.engine, self._dispatcher.inbound, self.bus, lambda: next(self._tokens))
-        own: set[Address | None] = {network.host, config.dns_alias}
-        self.servers = Servers(
-            network.net, network.host, own, self.core, self.engine.now, self._dispatcher, self.targets, self.bus
-        )
+        own = set(config.own_addresses)
+        self.servers = Servers(network, own, self.core, self.engine.now, self._dispatcher, self.targets, self.bus)
         self._upstream = Upstream(self, self._resolved)
         self._dispatcher.resolving = self._upstream
         self._dns: DnsService | None = None
@@ -139,10 +130,10 @@ class Stack:
                 )
             )
         )
-        if config.dns_alias is not None and config.dns.forward and not config.network.restrict:
+        if config.dns_aliases and config.dns.forward and not config.network.restrict:
             resolvers = Resolvers(chosen=config.dns.upstream)
             numbers = os.urandom
-            self._dns = DnsService((config.dns_alias,), resolvers.current, lambda: int.from_bytes(numbers(2)))
+            self._dns = DnsService(config.dns_aliases, resolvers.current, lambda: int.from_bytes(numbers(2)))
             self._dispatcher.add(self._dns)
 
     # -- life ---------------------------------------------------------------------------------------------------------

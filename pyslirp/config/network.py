@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from pyslirp.addresses import Address
 from pyslirp.config.ipv6 import DEFAULT_HOST6, DEFAULT_PREFIX, check_prefix
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.values import expects, validate, within
@@ -143,3 +144,19 @@ class NetworkConfig:
         validate(
             (check_net, self.net), (check_prefix, self.prefix6), (check_mtu, self.mtu), (check_id, self.id)
         )
+
+    def holds(self, address: Address) -> bool:
+        """Is `address` one of the guests' network, of a family that is spoken?"""
+        if isinstance(address, IPv4Address):
+            return self.ipv4 and address in self.net
+        return self.ipv6 and address in self.prefix6
+
+    def gateway(self, version: int) -> Address:
+        """The gateway's address of IP version 4 or 6."""
+        return self.host if version == 4 else self.host6
+
+    @property
+    def nets(self) -> str:
+        """The prefixes of the families that are spoken, for people."""
+        spoken = ((self.ipv4, self.net), (self.ipv6, self.prefix6))
+        return " and ".join(str(net) for is_spoken, net in spoken if is_spoken)

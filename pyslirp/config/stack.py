@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypedDict, Unpack
 
-from pyslirp.addresses import Endpoint, Network
+from pyslirp.addresses import Address, Endpoint, Network
 from pyslirp.config import ipv6
 from pyslirp.config.conflicts import IPV4_DISABLED, IPV6_DISABLED, conflicts
 from pyslirp.config.dhcp import DhcpConfig, StaticLease
@@ -130,6 +130,20 @@ class Config:
     def dns_alias6(self) -> IPv6Address | None:
         """The same in IPv6; it answers at ipv6.DNS_LINK_LOCAL too."""
         return self.dns.address6 if self.dns.address6 in self.network.prefix6 else None
+
+    @property
+    def dns_aliases(self) -> tuple[Address, ...]:
+        """Every address at which this network answers DNS itself, of the families that are spoken."""
+        aliases4 = (self.dns_alias,) if self.network.ipv4 else ()
+        aliases6 = (self.dns_alias6, ipv6.DNS_LINK_LOCAL) if self.network.ipv6 and self.dns_alias6 is not None else ()
+        return tuple(alias for alias in (*aliases4, *aliases6) if alias is not None)
+
+    @property
+    def own_addresses(self) -> tuple[Address, ...]:
+        """The network's own: the gateway's, which are the first of their kind, and the DNS aliases."""
+        gateway4 = (self.network.host,) if self.network.ipv4 else ()
+        gateway6 = (self.network.host6, ipv6.ROUTER_LINK_LOCAL) if self.network.ipv6 else ()
+        return (*gateway4, *gateway6, *self.dns_aliases)
 
 
 class _Reading:

@@ -3,12 +3,14 @@
 ===============================  =====================================================================
 the guest speaks to              it reaches
 ===============================  =====================================================================
-the host alias (``host=``, .2)   the host's loopback, same port; with host-loopback=off it is net unreachable
-the DNS alias (``dns=``, .3)     the DNS service at port 53; any other port is net unreachable; with dns-forward=off
-                                 nothing, and nothing is said
+the host alias (``host=``, .2;   the host's loopback of the same family (127.0.0.1, ::1), same port; with
+``ipv6-host=``, ::2, fe80::2)    host-loopback=off it is net unreachable
+the DNS alias (``dns=``, .3;     the DNS service at port 53; any other port is net unreachable; with dns-forward=off
+``ipv6-dns=``, ::3, fe80::3)     nothing, and nothing is said
 an address of a Python server    that server at its port; any other port is refused
-another address of the net       host unreachable: nobody is there (libslirp sends it to the real network)
-127.0.0.0/8, 0.0.0.0/8, ::1      net unreachable: the host's own loopback has the host alias
+another address of the net       host unreachable: nobody is there (libslirp sends it to the real network, and all of
+                                 the IPv6 prefix to the host's ::1)
+127.0.0.0/8, 0.0.0.0/8, ::/96    net unreachable: the host's own loopback has the host alias
 240.0.0.0/4, fe80::/10           net unreachable: reserved, and the host's own link
 multicast, broadcast             nothing, and nothing is said (RFC 1122 section 3.2.2); the engine drops it before
 anything else                    that address, by the host's own routes
@@ -20,12 +22,16 @@ UDP is silent, a ping is prohibited (libslirp's rules).
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 
-from pyslirp.addresses import MAPPED_PREFIX, pack
+from pyslirp.addresses import MAPPED_PREFIX, Address, pack
+from pyslirp.config.ipv6 import ROUTER_LINK_LOCAL
+from pyslirp.config.network import NetworkConfig
 from pyslirp.verdicts import ICMP, TCP, Allow, Deny, FlowName, How, Verdict
 
 LOOPBACK = pack(IPv4Address("127.0.0.1"))
+LOOPBACK6 = pack(IPv6Address("::1"))
 BROADCAST = pack(IPv4Address("255.255.255.255"))
 
 _NOBODY = Deny(How.HOST_UNREACHABLE, "no such guest")
@@ -47,24 +53,25 @@ class Targets:
 
     def __init__(
         self,
-        net: IPv4Network,
-        host: IPv4Address,
-        dns: IPv4Address | None,
+        network: NetworkConfig,
+        dns: Iterable[Address],
         *,
-        restrict: bool,
-        host_loopback: bool = True,
         dns_forward: bool = True,
     ) -> None:
-        """`dns`: the DNS alias, or None where this network has none."""
+        """`dns`: the DNS aliases of this network, none where it has none."""
+        net, prefix = network.net, network.prefix6
         self._shift = 32 - net.prefixlen
         self._net = int(net.network_address) >> self._shift
         self._net_broadcast = pack(net.broadcast_address)
-        self._host = pack(host)
-        self._at_host = None if host_loopback else _NO_LOOPBACK
-        self._dns = pack(dns) if dns is not None else None
+        self._shift6 = 128 - prefix.prefixlen
+        self._net6 = int(prefix.network_address) >> self._shift6
+        self._hosts = {pack(network.host): LOOPBACK}
+        self._hosts |= {pack(address): LOOPBACK6 for address in (network.host6, ROUTER_LINK_LOCAL)}
+        self._at_host = None if network.host_loopback else _NO_LOOPBACK
+        self._dns = {pack(address) for address in dns}
         self._at_dns = _NO_SERVICE if dns_forward else _NO_DNS
         self._servers: set[bytes] = set()
-        self.restrict = restrict  #: may be changed while the network runs; established flows stay
+        self.restrict = network.restrict  #: may be changed while the network runs; established flows stay
 
     def add_server(self, address: bytes) -> None:
         """`address`, 16 engine bytes, is that of a Python server from now on."""
@@ -75,13 +82,14 @@ class Targets:
         if self.restrict:
             return _RESTRICTED.get(name.protocol, _RESTRICTED_SILENT)
         far = name.far
-        if far == self._host:
-            return self._at_host or Allow(LOOPBACK, name.far_port)
-        if far == self._dns:
+        loopback = self._hosts.get(far)
+        if loopback is not None:
+            return self._at_host or Allow(loopback, name.far_port)
+        if far in self._dns:
             return self._at_dns
         if far in self._servers:
             return _NO_SERVER
-        elsewhere = self._elsewhere4(far) if far.startswith(MAPPED_PREFIX) else _elsewhere6(far)
+        elsewhere = self._elsewhere4(far) if far.startswith(MAPPED_PREFIX) else self._elsewhere6(far)
         return elsewhere or Allow(far, name.far_port)
 
     def _elsewhere4(self, far: bytes) -> Deny | None:
@@ -93,10 +101,11 @@ class Targets:
             return _NOT_HERE
         return _NOBODY if int.from_bytes(far[12:]) >> self._shift == self._net else None
 
-
-def _elsewhere6(far: bytes) -> Deny | None:
-    """Why an IPv6 address is not one of the host's network; None where it is."""
-    if far[0] == 0xFF:
-        return _FOR_ALL
-    link_local = far[0] == 0xFE and far[1] & 0xC0 == 0x80
-    return _NOT_HERE if link_local or far[:15] == bytes(15) else None
+    def _elsewhere6(self, far: bytes) -> Deny | None:
+        """Why an IPv6 address is not one of the host's network; None where it is."""
+        if far[0] == 0xFF:
+            return _FOR_ALL
+        link_local = far[0] == 0xFE and far[1] & 0xC0 == 0x80
+        if link_local or far[:12] == bytes(12):
+            return _NOT_HERE
+        return _NOBODY if int.from_bytes(far) >> self._shift6 == self._net6 else None

@@ -30,6 +30,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -150,6 +151,11 @@ class Dhcp6Service:
     def expire(self, now: int) -> list[Action]:
         """End what is due."""
         return [LeaseEnded(now, lease.address, lease.mac, "expired") for lease in self._leases.expire(now)]
+
+    def set_restrict(self, restrict: bool) -> None:
+        """Tell clients of the name server, or not, from their next message on."""
+        self._settings = replace(self._settings, restrict=restrict)
+        self._replies.use(self._settings)
 
     def snapshot(self) -> dict[str, Any]:
         """Leases by address (in every state of leases.py) and counters."""

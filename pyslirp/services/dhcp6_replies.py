@@ -70,11 +70,15 @@ class Dhcp6Replies:
 
     def __init__(self, settings: Dhcp6Settings) -> None:
         """Raises ConfigError for a search list or a name that DNS cannot express."""
-        self._settings = settings
-        self._parameters = _parameters(settings)
-        self._name = _name(settings)
         self.duid = bytes([0, DUID_LL, 0, ETHERNET]) + settings.mac
         self.omitted = 0
+        self.use(settings)
+
+    def use(self, settings: Dhcp6Settings) -> None:
+        """Give out these from now on.  Raises as the constructor does."""
+        self._parameters = _parameters(settings)
+        self._name = _name(settings)
+        self._settings = settings
 
     def advertise(self, request: Request, datagram: Datagram, answers: Sequence[tuple[int, bytes]]) -> SendDatagram:
         """ADVERTISE of what `answers` offer."""

@@ -1,6 +1,6 @@
 """The guest network by itself; what its options get wrong together is in test_conflicts.py."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 
 import pytest
 from hypothesis import given
@@ -145,3 +145,17 @@ def test_a_section_refuses_at_construction_everything_at_once() -> None:
     with pytest.raises(ConfigErrors) as caught:
         NetworkConfig(net=IPv4Network("0.0.0.0/0"), prefix6=IPv6Network("fec0::/127"), mtu=1, id="")
     assert [error.option for error in caught.value.errors] == ["net", "ipv6-net", "mtu", "id"]
+
+
+def test_the_network_holds_addresses_of_the_families_that_are_spoken() -> None:
+    both = NetworkConfig(ipv6=True)
+    assert all(both.holds(ip_address(text)) for text in ("10.0.2.15", "fec0::15"))
+    assert not any(both.holds(ip_address(text)) for text in ("10.0.3.15", "fec0:0:0:1::15"))
+    assert not NetworkConfig(ipv6=False).holds(ip_address("fec0::15"))
+    assert not NetworkConfig(ipv4=False, ipv6=True).holds(ip_address("10.0.2.15"))
+    assert both.nets == "10.0.2.0/24 and fec0::/64"
+    assert NetworkConfig(ipv4=False, ipv6=True).nets == "fec0::/64"
+
+
+def test_each_family_has_its_gateway() -> None:
+    assert [str(NetworkConfig().gateway(version)) for version in (4, 6)] == ["10.0.2.2", "fec0::2"]

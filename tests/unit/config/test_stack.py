@@ -217,6 +217,19 @@ def test_an_ipv6_name_server_outside_the_prefix_is_only_announced(dns: str, alia
     assert config.dns_alias6 == alias
 
 
+@pytest.mark.parametrize(
+    ("options", "own"),
+    [
+        ({"ipv6": False}, "10.0.2.2 10.0.2.3"),
+        ({"ipv4": True, "ipv6": True}, "10.0.2.2 fec0::2 fe80::2 10.0.2.3 fec0::3 fe80::3"),
+        ({"ipv6": True}, "fec0::2 fe80::2 fec0::3 fe80::3"),
+        ({"ipv4": True, "ipv6": True, "dns": "9.9.9.9", "ipv6_dns": "2001:db8::9"}, "10.0.2.2 fec0::2 fe80::2"),
+    ],
+)
+def test_own_addresses_are_the_gateways_and_the_dns_aliases(options: dict[str, Any], own: str) -> None:
+    assert " ".join(map(str, Config.build(**options).own_addresses)) == own
+
+
 def test_settings_leave_defaults_out_and_assemble_reads_them_back() -> None:
     config = Config(
         network=NetworkConfig(net=IPv4Network("10.9.0.0/16"), host=IPv4Address("10.9.2.2"), mtu=1500),

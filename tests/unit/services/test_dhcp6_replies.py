@@ -88,6 +88,16 @@ def test_restrict_leases_all_the_same() -> None:
     assert Guest(Dhcp6Service(settings(restrict=True))).bound().address == START
 
 
+def test_restrict_may_come_and_go() -> None:
+    server = Dhcp6Service(settings())
+    guest = Guest(server)
+    found = []
+    for restrict in (True, False):
+        server.set_restrict(restrict)
+        found.append(parameters(guest.ask(INFORM, requested(DNS_SERVERS))))
+    assert found == [[], [DNS_SERVERS]]
+
+
 def test_an_information_request_may_name_the_server() -> None:
     assert reply((SERVER_ID, SERVER_DUID), requested(DNS_SERVERS)).codes[-1] == DNS_SERVERS
 
