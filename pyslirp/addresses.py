@@ -41,6 +41,20 @@ class Endpoint(NamedTuple):
         return cls(ip_address(address) if isinstance(address, str) else address, port)
 
 
+class UnixAddress(NamedTuple):
+    """Where a unix socket is."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    @property
+    def port(self) -> int:
+        """0: it has none, beside an Endpoint's."""
+        return 0
+
+
 class Mac(bytes):
     """An EUI-48 address: six bytes that print as ``52:54:00:12:34:56``."""
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol, cast
 
 from pyslirp.addresses import Endpoint, Mac, pack, unpack
 from pyslirp.engine.core import core as engine
-from pyslirp.events import FlowClosed
-from pyslirp.flows import ServedDatagrams, ServedStream, StreamHandler
+from pyslirp.events import FlowClosed, FlowOpened
+from pyslirp.flows import ServedDatagrams, ServedStream, StreamHandler, ends_of
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.log import RateLimited
 from pyslirp.services.base import (
@@ -73,6 +73,7 @@ class Dispatcher:
         self.conversations: dict[int, ServedDatagrams] = {}  #: by flow
         self.watches: dict[int, Callable[[int], None]] = {}  #: by token; told the epoll events
         self.inbound: dict[int, Inbound] = {}  #: by token of the forwarding rule
+        self.endings: dict[int, Callable[[str], None]] = {}  #: by flow; told once how it has ended
         self.services: list[Service] = []
         self._claims: dict[tuple[bytes | None, int], Service] = {}
         self._stream_claims: dict[tuple[bytes | None, int], StreamService] = {}
@@ -91,6 +92,7 @@ class Dispatcher:
             engine.KIND_LINK: self._link,
             engine.KIND_WATCH: self._watch,
             engine.KIND_INBOUND: self._inbound,
+            engine.KIND_STRANGER: self._stranger,
         }
 
     def add(self, service: Service) -> None:
@@ -199,6 +201,8 @@ class Dispatcher:
         if len(self._bus):
             ends = Endpoint(unpack(guest), guest_port), Endpoint(unpack(far), far_port)
             self._bus.publish(FlowClosed(self._clock(), flow, PROTOCOLS[protocol], *ends, reason, to_host, to_guest))
+        if (ending := self.endings.pop(flow, None)) is not None:
+            self.attempt(ending, reason)
         if (stream := self.streams.pop(flow, None)) is not None:
             self._end_stream(stream, reason)
         elif (conversation := self.conversations.pop(flow, None)) is not None:
@@ -233,6 +237,14 @@ class Dispatcher:
             os.close(descriptor)
         else:
             callback(descriptor, client, port)
+
+    def _stranger(self, punt: Punt) -> None:
+        _, flow, key, source, port = punt
+        if len(self._bus):
+            name = FlowName(*key)
+            target = str(Endpoint(unpack(source), port))
+            opened = FlowOpened(self._clock(), flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=True)
+            self._bus.publish(opened)
 
     # -- actions ------------------------------------------------------------------------------------------------------
 

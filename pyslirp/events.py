@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyslirp.addresses import Address, Endpoint, Mac
+from pyslirp.addresses import Address, Endpoint, Mac, UnixAddress
 
 NEVER_NS = 2**63 - 1  #: `LeaseGranted.expires` of a lease without end
 
@@ -92,10 +92,18 @@ class FlowClosed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ForwardAdded(Event):
-    """A host forwarding rule listens; `listen` has the port that was really chosen."""
+    """A host forwarding rule is there; `listen` has the port that was really chosen."""
 
     rule: str
-    listen: Endpoint
+    listen: Endpoint | UnixAddress
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardReady(Event):
+    """The guest's port of a rule marked ready accepts connections, or does so no more; so does the host's."""
+
+    rule: str
+    ready: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, ip_address
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from pyslirp.addresses import Endpoint
+from pyslirp.addresses import Endpoint, UnixAddress
 from pyslirp.config.forward import ForwardKey, HostForward
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config, Options
@@ -151,10 +151,11 @@ class Network:
 
     # -- forwards -----------------------------------------------------------------------------------------------------
 
-    def hostfwd_add(self, rule: str | HostForward) -> Endpoint:
+    def hostfwd_add(self, rule: str | HostForward) -> Endpoint | UnixAddress:
         """Listen for ``[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT``; where, with the port chosen for port 0.
 
-        Raises ConfigError for what is no rule, ForwardError where it cannot be set up.
+        The whole syntax, with ranges, unix sockets and ``@ready``, is in pyslirp.config.forward.  Raises ConfigError for
+        what is no rule, ForwardError where it cannot be set up.
         """
         parsed = HostForward.parse(rule) if isinstance(rule, str) else rule
         listen = self._stack_now().forwards.add(parsed)
@@ -162,7 +163,7 @@ class Network:
         return listen
 
     def hostfwd_remove(self, rule: str | ForwardKey) -> None:
-        """Stop listening for ``[tcp|udp]:[HOSTADDR]:HOSTPORT``.
+        """Stop listening for ``[tcp|udp]:[HOSTADDR]:HOSTPORT[-LAST]`` or ``unix:PATH``.
 
         Raises ConfigError for what is no rule, ForwardError where there is no such one.
         """

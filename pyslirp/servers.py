@@ -134,11 +134,13 @@ class Servers:
             return None
         return lambda stream: ServiceStream(self._dispatcher, service, stream, self._clock)
 
-    def connect(self, guest: Endpoint, factory: StreamFactory, source: Endpoint | None = None) -> ServedStream:
+    def connect(
+        self, guest: Endpoint, factory: StreamFactory, source: Endpoint | None = None, target: str = HANDLER
+    ) -> ServedStream:
         """Connect to a guest's port from this process; `source` (default: the gateway, a free port) is whom it sees.
 
-        The handler's `connected` or `closed` follows.  Raises SlirpError for an address outside the net and when no
-        source port is free, ValueError for no port.
+        target: what events call this end.  The handler's `connected` or `closed` follows.  Raises SlirpError for an
+        address outside the net and when no source port is free, ValueError for no port.
         """
         self._check(guest)
         if not self._network.holds(guest.address):
@@ -147,10 +149,12 @@ class Servers:
         for port in ports_to_try(far.port):
             flow = self._core.open(pack(guest.address), guest.port, pack(far.address), port, 0, self._clock())
             if flow:
-                return self._connecting(flow, guest, Endpoint(far.address, port), factory)
+                return self._connecting(flow, guest, Endpoint(far.address, port), factory, target)
         raise SlirpError(f"no source port is free for a connection to {guest}")
 
-    def _connecting(self, flow: int, guest: Endpoint, far: Endpoint, factory: StreamFactory) -> ServedStream:
+    def _connecting(
+        self, flow: int, guest: Endpoint, far: Endpoint, factory: StreamFactory, target: str
+    ) -> ServedStream:
         stream = ServedStream(self._core, self._clock, flow, guest, far)
         try:
             stream.handler = factory(stream)
@@ -159,7 +163,7 @@ class Servers:
             raise
         self._dispatcher.streams[flow] = stream
         if len(self._bus):
-            self._publish(flow, PROTOCOLS[TCP], guest, far, inbound=True)
+            self._publish(flow, PROTOCOLS[TCP], guest, far, inbound=True, target=target)
         return stream
 
     def _check(self, endpoint: Endpoint) -> None:
@@ -168,5 +172,7 @@ class Servers:
         if not 0 < endpoint.port <= MAX_PORT:
             raise ValueError(f"port {endpoint.port}: 1 to {MAX_PORT} is possible")
 
-    def _publish(self, flow: int, protocol: str, guest: Endpoint, far: Endpoint, *, inbound: bool) -> None:
-        self._bus.publish(FlowOpened(self._clock(), flow, protocol, guest, far, HANDLER, inbound))
+    def _publish(
+        self, flow: int, protocol: str, guest: Endpoint, far: Endpoint, *, inbound: bool, target: str = HANDLER
+    ) -> None:
+        self._bus.publish(FlowOpened(self._clock(), flow, protocol, guest, far, target, inbound))

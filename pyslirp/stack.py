@@ -26,7 +26,7 @@ from pyslirp.engine.core.core import Core
 from pyslirp.engine.reactor import Engine
 from pyslirp.errors import ClosedError, ForwardError
 from pyslirp.events import Event, FlowDenied, FlowOpened, LinkDown, LinkUp
-from pyslirp.flows import ends_of
+from pyslirp.flows import ServedStream, ends_of
 from pyslirp.forwards import Forwards
 from pyslirp.host.resolvers import Resolvers
 from pyslirp.host.upstream import Upstream
@@ -37,6 +37,7 @@ from pyslirp.nat.targets import Targets
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
+from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
 from pyslirp.services.dhcp import DhcpService, DhcpSettings
 from pyslirp.services.dns import DnsService
@@ -45,6 +46,7 @@ from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Deny, FlowName, How, Ve
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
+PROBE = "probe"  #: what events call our end of a question to a guest's port
 SHUT_DOWN = "the network is shut down"
 BAD_LENGTH = "a frame of {} bytes is announced; 14 to 69632 are possible: is this QEMU's stream framing?"
 
@@ -102,7 +104,15 @@ class Stack:
         self._closed = False
         self._told_of_ping = False
         self._dispatcher = Dispatcher(self.core, self.engine.now, self.bus, self._new_flow, self._link_lost)
-        self.forwards = Forwards(config, self.engine, self._dispatcher.inbound, self.bus, lambda: next(self._tokens))
+        self.forwards = Forwards(
+            config,
+            self.engine,
+            self._dispatcher.inbound,
+            self._dispatcher.endings,
+            self.bus,
+            lambda: next(self._tokens),
+            self._watch_port,
+        )
         own = set(config.own_addresses)
         self.servers = Servers(network, own, self.core, self.engine.now, self._dispatcher, self.targets, self.bus)
         self._upstream = Upstream(self, self._resolved)
@@ -154,6 +164,7 @@ class Stack:
         self._closed = True
         self._dispatcher.close()
         self._upstream.close()
+        self.forwards.close()
         for link in self.links:
             self._dispatcher.attempt(link.close)
         for port in tuple(self._ports):
@@ -381,6 +392,14 @@ class Stack:
                 "net.ipv4.ping_group_range, e.g. to '0 2147483647'"
             )
 
+    def _watch_port(self, guest: Endpoint, changed: Callable[[bool], None]) -> Watch:
+        """Ask a guest's port whether it accepts connections (for forwards marked ready)."""
+
+        def connect(guest: Endpoint, factory: StreamFactory) -> ServedStream:
+            return self.servers.connect(guest, factory, target=PROBE)
+
+        return Watch(guest, connect, self.call_later, changed)
+
     # -- resolvers ----------------------------------------------------------------------------------------------------
 
     def _resolved(self, key: int, message: bytes | None, reason: str) -> None:
@@ -436,7 +455,12 @@ class Stack:
             ],
             "listening": [link.describe() for link in self.links],
             "forwards": [
-                {"rule": str(forward.rule), "listen": str(forward.listen), "connections": forward.connections}
+                {
+                    "rule": str(forward.rule),
+                    "listen": str(forward.listen),
+                    "open": forward.open,
+                    "connections": forward.connections,
+                }
                 for forward in self.forwards
             ],
             "neighbors": neighbors_of(self.core),

@@ -14,6 +14,7 @@ from pyslirp.events import (
     FlowDenied,
     FlowOpened,
     ForwardAdded,
+    ForwardReady,
     ForwardRemoved,
     LeaseEnded,
     LeaseGranted,
@@ -49,6 +50,8 @@ def sentence(event: Event) -> tuple[int, str]:
             return logging.INFO, f"{event.address} of {event.mac} is {event.reason}"
         case ForwardAdded():
             return logging.INFO, f"forwarding {event.rule}"
+        case ForwardReady():
+            return logging.INFO, f"{event.rule}: {'open' if event.ready else 'closed'}, as the guest's port is"
         case ForwardRemoved():
             return logging.INFO, f"no longer forwarding {event.rule}"
         case FlowDenied():

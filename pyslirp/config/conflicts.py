@@ -180,8 +180,8 @@ def _rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: Fo
         if reason:
             invalid = f"Invalid host forwarding rule '{text}' (Bad guest address)"
             yield _conflict(f"{_PLANS} dhcpstart ipv6-dhcpstart", "hostfwd", text, invalid, reason)
-        if rule.key in seen:
+        keys = {key for key in rule.key.each() if key.host_port or key.path}
+        for key in sorted(keys & seen, key=str)[:1]:
             reason = f"Could not set up host forwarding rule '{text}'"
-            yield _conflict("", "hostfwd", text, reason, f"another rule has {rule.key} already")
-        if rule.host_port:
-            seen.add(rule.key)
+            yield _conflict("", "hostfwd", text, reason, f"another rule has {key} already")
+        seen |= keys

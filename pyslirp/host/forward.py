@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import stat
+from pathlib import Path
 
 from pyslirp.addresses import Address, Endpoint
 from pyslirp.errors import ForwardError
@@ -20,29 +23,70 @@ _HINTS = {
 }
 
 
-def open_forward(rule: str, protocol: str, address: Address, port: int) -> socket.socket:
+def open_forward(rule: str, protocol: str, address: Address, port: int, *, listen: bool = True) -> socket.socket:
     """A non-blocking socket for the rule printed as `rule`: "tcp" bound and listening, "udp" bound.
 
-    Raises ForwardError in QEMU's words, with the reason and the remedy that QEMU leaves out.
+    listen: False keeps the port of a TCP rule, and refuses its clients.  Raises ForwardError in QEMU's words, with the
+    reason and the remedy that QEMU leaves out.
     """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    try:
-        opened = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    except OSError as error:
-        raise _refused(rule, error) from None
+    opened = _socket(rule, family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
     try:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol == "tcp":
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((str(address), port))
-        if protocol == "tcp":
+        if protocol == "tcp" and listen:
             opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
         raise _refused(rule, error) from None
     return opened
+
+
+def open_unix_forward(rule: str, path: str) -> socket.socket:
+    """A non-blocking socket that listens at `path`, for nobody but its owner (mode 0600).
+
+    A socket that is there already is taken away, as QEMU does.  Raises ForwardError in QEMU's words.
+    """
+    _make_room(rule, path)
+    opened = _socket(rule, socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        opened.bind(path)
+        Path(path).chmod(0o600)  # before `listen`: until then nobody can connect
+        opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise _refused(rule, error) from None
+    return opened
+
+
+def _make_room(rule: str, path: str) -> None:
+    try:
+        mode = Path(path).lstat().st_mode
+    except OSError:
+        return  # nothing is there; or `bind` says what is wrong
+    if not stat.S_ISSOCK(mode):
+        reason = "file exists and it's not unix socket"
+        raise ForwardError(errno.EEXIST, f"Invalid host forwarding rule '{rule}' ({reason})")
+    try:
+        Path(path).unlink()
+    except OSError as error:
+        raise ForwardError(error.errno, f"Failed to unlink '{path}': {error.strerror}") from None
+
+
+def remove_unix_forward(path: str) -> None:
+    """Take the socket's name away again, where it is still one's own to take."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+def _socket(rule: str, family: int, kind: int) -> socket.socket:
+    try:
+        return socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise _refused(rule, error) from None
 
 
 def bound_endpoint(opened: socket.socket) -> Endpoint:

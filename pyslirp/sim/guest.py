@@ -210,6 +210,10 @@ class Guest(CoreNode):
         """Accept connections to `port`: each is served by an application that `make` makes, or is found in `accepted`."""
         self._servers[port] = make
 
+    def unlisten(self, port: int) -> None:
+        """Refuse connections to `port` again."""
+        del self._servers[port]
+
     def _new_flow(self, flow: int, key: engine._Key) -> None:
         if key[0] == TCP and key[4] in self._servers:
             self.accept(flow, key, self._servers[key[4]])

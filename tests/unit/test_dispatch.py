@@ -15,7 +15,7 @@ from pyslirp import dispatch
 from pyslirp.addresses import Address, Endpoint, Mac, pack
 from pyslirp.dispatch import WAITING_BYTES, Dispatcher, ServiceStream
 from pyslirp.engine.core import core as engine
-from pyslirp.events import FlowClosed, LeaseEnded
+from pyslirp.events import FlowClosed, FlowOpened, LeaseEnded
 from pyslirp.flows import ServedDatagrams, ServedStream
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.log import RateLimited
@@ -274,6 +274,21 @@ def test_the_end_of_a_conversation(house: House) -> None:
 
 def test_a_flow_of_the_engine_alone_may_end_too(house: House) -> None:
     house.dispatcher.handle([(engine.KIND_CLOSED, 99, 0, KEY, CLOSED, 10, 20, False)])
+
+
+def test_the_end_of_a_flow_is_told_once_to_who_waits_for_it(house: House) -> None:
+    told: list[str] = []
+    house.dispatcher.endings[99] = told.append
+    house.dispatcher.handle([(engine.KIND_CLOSED, 99, 0, KEY, RESET, 10, 20, False)] * 2)
+    assert told == ["reset by guest"]
+
+
+def test_a_remote_that_begins_a_flow_is_told_of(house: House) -> None:
+    punt = (engine.KIND_STRANGER, FLOW, UDP_KEY, pack(IPv4Address("127.0.0.1")), 4000)
+    house.dispatcher.handle([punt])  # nobody listens
+    subscription = house.bus.subscribe()
+    house.dispatcher.handle([punt])
+    assert subscription.pop() == FlowOpened(NOW, FLOW, "udp", GUEST, FAR, "127.0.0.1:4000", inbound=True)
 
 
 def test_a_watched_descriptor(house: House) -> None:

@@ -18,6 +18,7 @@ KIND_LINK: Final = 9
 KIND_WATCH: Final = 10
 KIND_INBOUND: Final = 11
 KIND_CONNECT: Final = 12
+KIND_STRANGER: Final = 13
 
 # How `deny` refuses: a TCP reset, an ICMP unreachable of that code (for UDP RESET means port), or not at all.
 REFUSE_RESET: int
@@ -58,6 +59,9 @@ _InboundPunt: TypeAlias = tuple[Literal[11], int, int, bytes, int]
 # The host's connect of a flow has ended: flow, errno (0: it has succeeded).
 _ConnectPunt: TypeAlias = tuple[Literal[12], int, int]
 
+# A remote has begun a datagram flow (a client of a UDP forwarding rule): flow, key, the remote's own address and port.
+_StrangerPunt: TypeAlias = tuple[Literal[13], int, _Key, bytes, int]
+
 _Punt: TypeAlias = (
     _FlowPunt
     | _DatagramPunt
@@ -68,6 +72,7 @@ _Punt: TypeAlias = (
     | _WatchPunt
     | _InboundPunt
     | _ConnectPunt
+    | _StrangerPunt
 )
 
 @final

@@ -22,6 +22,8 @@ SENTENCES = [
     (events.LeaseGranted(1, ADDRESS, MAC, None, 2), INFO, "10.0.2.15 is leased to 52:54:00:12:34:56"),
     (events.LeaseEnded(1, ADDRESS, MAC, "released"), INFO, "10.0.2.15 of 52:54:00:12:34:56 is released"),
     (events.ForwardAdded(1, RULE, Endpoint.of("0.0.0.0", 2222)), INFO, "forwarding tcp::2222-10.0.2.15:22"),
+    (events.ForwardReady(1, RULE, ready=True), INFO, "tcp::2222-10.0.2.15:22: open, as the guest's port is"),
+    (events.ForwardReady(1, RULE, ready=False), INFO, "tcp::2222-10.0.2.15:22: closed, as the guest's port is"),
     (events.ForwardRemoved(1, RULE), INFO, "no longer forwarding tcp::2222-10.0.2.15:22"),
     (
         events.FlowDenied(1, "tcp", GUEST, FAR, "restrict=on"),

@@ -204,6 +204,20 @@ def test_two_rules_cannot_have_one_port_of_the_host() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        ("tcp::80-82-10.0.2.15:80-82", "tcp::82-10.0.2.15:22", "tcp::82"),
+        ("tcp::81-10.0.2.15:81", "tcp::80-90-10.0.2.15:80-90", "tcp::81"),
+        ("unix:/run/x-10.0.2.15:81", "unix:/run/x-10.0.2.15:82", "unix:/run/x"),
+    ],
+)
+def test_ranges_and_sockets_of_two_rules_do_not_meet(first: str, second: str, key: str) -> None:
+    assert errors_of(f"hostfwd={first},hostfwd={second}") == [
+        f"hostfwd={second}: Could not set up host forwarding rule '{second}' (another rule has {key} already)"
+    ]
+
+
+@pytest.mark.parametrize(
     "options",
     [
         "dns=8.8.8.8",  # announced, not answered here

@@ -34,6 +34,15 @@ GUEST = IPv4Address("10.0.2.15")
         ("tcp:[::1]:8080-[fec0::15]:80", "tcp:[::1]:8080-[fec0::15]:80"),
         ("::8080-[FEC0:0::15]:80", "tcp::8080-[fec0::15]:80"),
         ("udp:127.1:53-[fec0::15]:53", "udp:127.0.0.1:53-[fec0::15]:53"),
+        # ours: ranges, and the mark of readiness
+        ("tcp::8000-8010-:9000-9010", "tcp::8000-8010-10.0.2.15:9000-9010"),
+        ("udp:127.0.0.1:0x10-0x11-10.0.2.9:1-2", "udp:127.0.0.1:16-17-10.0.2.9:1-2"),
+        ("tcp:[::1]:1-1-:5-5", "tcp:[::1]:1-10.0.2.15:5"),
+        ("tcp::8080-:80@ready", "tcp::8080-10.0.2.15:80@ready"),
+        ("tcp::8080-8081-:80-81@ready", "tcp::8080-8081-10.0.2.15:80-81@ready"),
+        # QEMU's newest
+        ("unix:/run/a.sock-:80", "unix:/run/a.sock-10.0.2.15:80"),
+        ("unix:/run/my-vm/web.sock-10.0.2.20:80@ready", "unix:/run/my-vm/web.sock-10.0.2.20:80@ready"),
     ],
 )
 def test_a_rule_reads_and_prints(text: str, printed: str) -> None:
@@ -50,7 +59,6 @@ def test_a_rule_reads_and_prints(text: str, printed: str) -> None:
         ("x:", "Bad protocol name"),
         ("sctp::2222-:22", "Bad protocol name"),
         ("TCP::2222-:22", "Bad protocol name"),
-        ("unix:/run/x-:22", "Bad protocol name"),
         ("tcp:", "Missing : separator"),
         ("tcp:2222", "Missing : separator"),
         ("tcp:x:2222-:22", "Bad host address"),
@@ -88,6 +96,26 @@ def test_a_rule_reads_and_prints(text: str, printed: str) -> None:
         ("tcp::2223-:22 ", "Bad guest port"),
         ("tcp::2223-:22x", "Bad guest port"),
         ("tcp::2222-:99999999999999999999", "Bad guest port"),
+        ("tcp::8010-8000-:8010-8000", "Bad host port"),
+        ("tcp::0-10-:1-11", "Bad host port"),
+        ("tcp::8000-70000-:1-2", "Bad host port"),
+        ("tcp::1-2000-:1-2000", "Bad host port"),
+        ("tcp::8000-8010-:80", "Bad guest port"),
+        ("tcp::8000-8010-:80-81", "Bad guest port"),
+        ("tcp::8000-:80-81", "Bad guest port"),
+        ("tcp::8000-8001-:65535-65536", "Bad guest port"),
+        ("tcp::8000-8001-:2-1", "Bad guest port"),
+        ("tcp::8080-:80@", "Bad guest port"),
+        ("tcp::8080-:80@later", "Bad guest port"),
+        ("udp::8080-:80@ready", "Bad guest port"),
+        ("unix:/run/x", "Missing - separator"),
+        ("unix:-:22", "Missing unix socket path"),
+        ("unix:run/x-:22", "unix socket path must be absolute"),
+        ("unix:/" + "x" * 107 + "-:22", "Unix socket path is too long"),
+        ("unix:/run/x-22", "Missing guest address"),
+        ("unix:/run/x-y:22", "Bad guest address"),
+        ("unix:/run/x-:0", "Bad guest port"),
+        ("unix:/run/x-:1-2", "Missing guest address"),
     ],
 )
 def test_a_rule_is_refused_in_qemus_words(rule: str, reason: str) -> None:
@@ -96,12 +124,6 @@ def test_a_rule_is_refused_in_qemus_words(rule: str, reason: str) -> None:
     error = caught.value
     assert (error.option, error.value) == ("hostfwd", rule)
     assert error.reason == f"Invalid host forwarding rule '{rule}' ({reason})"
-
-
-def test_what_is_to_come_is_named() -> None:
-    with pytest.raises(ConfigError) as caught:
-        HostForward.parse("unix:/x-:22")
-    assert caught.value.hint == "unix: is not supported yet"
 
 
 ADDRESSES = st.ip_addresses().filter(lambda address: getattr(address, "scope_id", None) is None)
@@ -115,10 +137,36 @@ RULES = st.builds(
 )
 
 
-@given(RULES)
+@st.composite
+def ranges(draw: st.DrawFn) -> HostForward:
+    count = draw(st.integers(1, 1024))
+    ready = draw(st.booleans())
+    first, guest_first = draw(st.integers(1, 65536 - count)), draw(st.integers(1, 65536 - count))
+    guest = draw(ADDRESSES)
+    return HostForward("tcp", draw(ADDRESSES), first, guest, guest_first, ports=count, ready=ready)
+
+
+PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=25).map("/{}".format)
+
+
+@given(RULES | ranges())
 def test_every_rule_reads_back(rule: HostForward) -> None:
     assert HostForward.parse(str(rule)) == rule
     assert ForwardKey.parse(str(rule.key)) == rule.key
+
+
+@given(PATHS, st.booleans())
+def test_every_unix_rule_reads_back(path: str, ready: bool) -> None:
+    rule = HostForward("unix", UNSPECIFIED, 0, GUEST, 22, path, ready=ready)
+    assert HostForward.parse(str(rule)) == rule
+    assert ForwardKey.parse(str(rule.key)) == rule.key
+
+
+def test_a_range_is_as_many_rules() -> None:
+    rule = HostForward.parse("tcp::8000-8002-:80-82@ready")
+    assert [str(single) for single in rule.each()] == [f"tcp::{8000 + n}-:{80 + n}@ready" for n in range(3)]
+    assert [str(key) for key in rule.key.each()] == ["tcp::8000", "tcp::8001", "tcp::8002"]
+    assert list(HostForward.parse("tcp::0-:80").each()) == [HostForward.parse("tcp::0-:80")]
 
 
 def test_a_rule_without_a_guest_goes_where_it_is_told() -> None:
@@ -161,8 +209,23 @@ def test_removal(text: str, protocol: str, host: str, port: int) -> None:
     assert ForwardKey.parse(text) == ForwardKey(protocol, ip_address(host), port)
 
 
+def test_removal_of_a_range_and_of_a_unix_socket() -> None:
+    assert ForwardKey.parse("tcp::8000-8010") == ForwardKey("tcp", UNSPECIFIED, 8000, ports=11)
+    assert ForwardKey.parse("unix:/run/my-vm.sock") == ForwardKey("unix", UNSPECIFIED, 0, "/run/my-vm.sock")
+
+
+@pytest.mark.parametrize("text", ["tcp::8010-8000", "tcp::0-10"])
+def test_removal_of_a_range_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="a range goes upwards"):
+        ForwardKey.parse(text)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "tcp", "tcp:2222", "x::1", "tcp:x:1", "tcp::", "tcp::0x50", "tcp::70000", "tcp::2222-:22"]
+    "text",
+    [
+        *("", "tcp", "tcp:2222", "x::1", "tcp:x:1", "tcp::", "tcp::0x50", "tcp::70000", "tcp::2222-:22"),
+        *("unix:", "unix:x", "tcp::1-x", "tcp::1-70000"),
+    ],
 )
 def test_removal_refuses_in_qemus_words(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 import pytest
 
 from pyslirp.addresses import Endpoint
 from pyslirp.errors import ForwardError
-from pyslirp.host.forward import BACKLOG, bound_endpoint, open_forward
+from pyslirp.host.forward import BACKLOG, bound_endpoint, open_forward, open_unix_forward, remove_unix_forward
 from tests.unit.loops.wired_guest import descriptors
 
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -54,6 +57,48 @@ def test_many_clients_may_wait() -> None:
         for client in clients:
             client.close()
     assert BACKLOG >= 100
+
+
+def test_a_port_may_be_kept_without_clients() -> None:
+    with open_forward("rule", "tcp", LOOPBACK, 0, listen=False) as keeper:
+        port = bound_endpoint(keeper).port
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with open_forward("rule", "tcp", LOOPBACK, port), socket.create_connection(("127.0.0.1", port)):
+            pass
+
+
+def test_a_unix_socket_is_its_owners(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with open_unix_forward("rule", str(path)) as opened, socket.socket(socket.AF_UNIX) as client:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not opened.getblocking()
+        client.connect(str(path))
+    remove_unix_forward(str(path))
+    assert not path.exists()
+    remove_unix_forward(str(path))
+
+
+def test_an_old_unix_socket_makes_room(tmp_path: Path) -> None:
+    path = str(tmp_path / "x")
+    open_unix_forward("rule", path).close()
+    open_unix_forward("rule", path).close()
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_socket_stays(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "x"
+    make(path)
+    with pytest.raises(ForwardError, match="file exists and it's not unix socket"):
+        open_unix_forward("rule", str(path))
+    assert path.exists()
+
+
+def test_a_unix_socket_that_cannot_be_made(tmp_path: Path) -> None:
+    before = descriptors()
+    with pytest.raises(ForwardError, match="Could not set up host forwarding rule 'rule': No such file or directory"):
+        open_unix_forward("rule", str(tmp_path / "missing" / "x"))
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -212,10 +212,26 @@ def dial(port: int, *, udp: bool = False, host: str = "127.0.0.1") -> socket.soc
     return client
 
 
+def dial_unix(path: Path) -> socket.socket:
+    """A non-blocking socket connected to a unix socket."""
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(str(path))
+    except OSError:
+        client.close()
+        raise
+    client.setblocking(False)
+    return client
+
+
 def answer(port: int = 0, *, udp: bool = False) -> socket.socket:
     """A non-blocking socket bound to the host's loopback, listening where it is of TCP."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
-    server.bind(("127.0.0.1", port))
+    try:
+        server.bind(("127.0.0.1", port))
+    except OSError:
+        server.close()
+        raise
     if not udp:
         server.listen()
     server.setblocking(False)

@@ -21,7 +21,7 @@ from pyslirp.engine.core.output cimport out_icmp, out_udp
 from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport (
     PUNT_CLOSED, PUNT_CONNECT, PUNT_CONNECTED, PUNT_DATAGRAM, PUNT_FINISHED, PUNT_FLOW, PUNT_INBOUND, PUNT_LINK, PUNT_MESSAGE,
-    PUNT_READABLE, PUNT_WATCH, PUNT_WRITABLE, punts_take)
+    PUNT_READABLE, PUNT_STRANGER, PUNT_WATCH, PUNT_WRITABLE, punts_take)
 from pyslirp.engine.core.run cimport world_deadline, world_deliver, world_flow, world_free, world_new, world_run
 from pyslirp.engine.core.streams cimport stream_abort, stream_deny, stream_open, stream_serve
 from pyslirp.engine.core.switch cimport captured_take, port_add, port_remove
@@ -45,6 +45,7 @@ cdef enum:
 KIND_FLOW, KIND_DATAGRAM, KIND_CONNECTED, KIND_READABLE = PUNT_FLOW, PUNT_DATAGRAM, PUNT_CONNECTED, PUNT_READABLE
 KIND_WRITABLE, KIND_FINISHED, KIND_CLOSED, KIND_MESSAGE = PUNT_WRITABLE, PUNT_FINISHED, PUNT_CLOSED, PUNT_MESSAGE
 KIND_LINK, KIND_WATCH, KIND_INBOUND, KIND_CONNECT = PUNT_LINK, PUNT_WATCH, PUNT_INBOUND, PUNT_CONNECT
+KIND_STRANGER = PUNT_STRANGER
 REFUSE_RESET, REFUSE_PORT, REFUSE_HOST, REFUSE_NET = DENY_RESET, DENY_PORT, DENY_HOST, DENY_NET
 REFUSE_PROHIBITED, REFUSE_SILENT = DENY_PROHIBITED, DENY_SILENT
 

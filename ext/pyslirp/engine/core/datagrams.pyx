@@ -28,7 +28,7 @@ from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
 from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
 from pyslirp.engine.core.output cimport out_icmp, out_icmp_error, out_resolve, out_udp
-from pyslirp.engine.core.punts cimport PUNT_MESSAGE, Punt, punt_with
+from pyslirp.engine.core.punts cimport PUNT_MESSAGE, PUNT_STRANGER, Punt, punt_with
 from pyslirp.engine.core.world cimport OUR_TTL, World, addr_in_net
 from pyslirp.engine.protocols.icmp cimport (
     ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, icmp_code_of_errno)
@@ -312,12 +312,22 @@ cdef bint _may_intrude(const World *w, const Mapping *m, const Addr *source) noe
     return m.listener or _is_loopback(source) or _as_shown(w, source) == source
 
 
+cdef void _tell_of(World *w, const Flow *flow, const Addr *source, u16 source_port) noexcept nogil:
+    """Python may want to know; when it is behind with its work it need not."""
+    cdef Punt *punt = punt_with(&w.punts, PUNT_STRANGER, source.b, sizeof(Addr))
+    if punt != NULL:
+        punt.flow = flow.slab.handle
+        punt.key = _key(flow)[0]
+        punt.a = source_port
+
+
 cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 source_port) noexcept nogil:
     """A remote speaks first: a rule's client, or someone whom the guest has not asked.  NULL: refused, and counted."""
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey key
     cdef Flow *flow
     cdef Flow *before = NULL
+    cdef bint made = False
     if not _may_intrude(w, m, source):
         count(&w.counters, UDP_DENIED)
         return NULL
@@ -332,6 +342,7 @@ cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 sourc
             return NULL
         flow.inbound = True
         flow.last_from_host = w.now
+        made = True
     elif (flow.life == FLOW_NEW or flow.served or _peer(flow).denied
             or _is_loopback(&_peer(flow).host) != _is_loopback(source)):
         count(&w.counters, UDP_DENIED)
@@ -344,6 +355,8 @@ cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 sourc
     _join(w, flow, mapping, source, source_port)
     if before != NULL:
         _leave(w, before)
+    if made:
+        _tell_of(w, flow, source, source_port)
     return flow
 
 

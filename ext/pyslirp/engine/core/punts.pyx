@@ -85,6 +85,8 @@ cdef list punts_take(PuntQueue *q):
             out.append((p.kind, p.link, p.a, p.b))
         elif p.kind == PUNT_WATCH or p.kind == PUNT_CONNECT:
             out.append((p.kind, p.flow, p.a))
+        elif p.kind == PUNT_STRANGER:
+            out.append((p.kind, p.flow, _key(&p.key), (<char *>p.payload)[:p.length], p.a))
         elif p.kind == PUNT_INBOUND:
             out.append((p.kind, p.flow, p.a, (<char *>p.key.far.b)[:16], p.key.far_port))
         else:

@@ -227,7 +227,9 @@ def test_a_stranger_gets_through_and_is_answered(net: Net, guest: Guest, strange
     _, mapping = allowed(net, guest)
     net.host.arrive(mapping, ip(stranger), 1234, b"hello", net.now)
     assert guest.datagram() == (shown, 1234, 5000, b"hello")
-    assert net.punts() == []
+    (punt,) = net.punts()
+    key = (17, ip(guest.ip), 5000, ip(shown), 1234)
+    assert (punt[0], *punt[2:]) == (core.KIND_STRANGER, key, ip(stranger), 1234)
     sent(net)
     guest.udp(b"who?", to=shown, port=1234)
     assert sent(net) == [(stranger, 1234, b"who?")]
@@ -306,7 +308,9 @@ def test_a_rule_brings_clients_to_a_guest_and_answers_back(net: Net, guest: Gues
         guest.udp(b"answer", to=client, port=1000 + number, source_port=53)
         (call,) = net.host.take()
         assert call == ("send_to", socket, ip(client), 1000 + number, 64, 0, b"answer")
-    assert (net.host.peers(rule), net.punts()) == (2, [])
+    assert net.host.peers(rule) == 2
+    told = [(punt[0], *punt[3:]) for punt in net.punts()]
+    assert told == [(core.KIND_STRANGER, ip(OTHER_FAR), 1000), (core.KIND_STRANGER, ip(ROUTER), 1001)]
 
 
 @pytest.mark.parametrize("client", ["10.0.2.15", "10.0.2.77", "2001:db8::1", LOOPBACK])
@@ -335,7 +339,7 @@ def test_a_rule_outlives_its_clients(net: Net, guest: Guest) -> None:
     net.host.arrive(rule, ip(OTHER_FAR), 1000, b"query", net.now)
     net.core.close_flow(rule, net.now)
     assert net.host.sockets == {}
-    assert [punt[0] for punt in net.punts()] == [core.KIND_CLOSED] * 2
+    assert [punt[0] for punt in net.punts()] == [core.KIND_STRANGER, core.KIND_CLOSED] * 2
 
 
 def test_two_rules_to_one_guest_port_answer_where_they_were_asked(net: Net, guest: Guest) -> None:
