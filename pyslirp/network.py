@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from pyslirp.addresses import Endpoint, UnixAddress
 from pyslirp.config.forward import ForwardKey, HostForward
+from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config, Options
 from pyslirp.errors import ClosedError, ForwardError, LinkError
@@ -170,6 +171,26 @@ class Network:
         key = ForwardKey.parse(rule) if isinstance(rule, str) else rule
         if not self._stack_now().forwards.remove(key):
             raise ForwardError(None, f"host forwarding rule for {rule} not found")
+        self._kick()
+
+    def guestfwd_add(self, rule: str | GuestForward) -> None:
+        """Answer guests at ``[tcp|udp]:[SERVER]:PORT`` by ``-cmd:COMMAND``, ``-tcp:HOST:PORT``, ``-unix:PATH``.
+
+        The whole syntax is in pyslirp.config.guestfwd.  Raises ConfigError for what is no rule, ForwardError where it
+        cannot be set up.
+        """
+        parsed = GuestForward.parse(rule) if isinstance(rule, str) else rule
+        self._stack_now().guestfwd.add(parsed)
+        self._kick()
+
+    def guestfwd_remove(self, rule: str | GuestForwardKey) -> None:
+        """Answer no more at ``[tcp|udp]:[SERVER]:PORT``; connections that are open go on.
+
+        Raises ConfigError for what is no rule, ForwardError where there is no such one.
+        """
+        key = GuestForwardKey.parse(rule) if isinstance(rule, str) else rule
+        if not self._stack_now().guestfwd.remove(key):
+            raise ForwardError(None, f"guest forwarding rule for {rule} not found")
         self._kick()
 
     # -- programs in the guests' network ------------------------------------------------------------------------------

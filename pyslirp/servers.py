@@ -86,6 +86,22 @@ class Servers:
             raise SlirpError(f"{endpoint} is served already")
         return key
 
+    def take(self, protocol: str, endpoint: Endpoint) -> None:
+        """Make the address of `endpoint` the network's own, for what answers there is elsewhere.
+
+        Raises SlirpError where something here answers at that endpoint, where a guest has the address, and where it
+        cannot be a server's.
+        """
+        raw = pack(endpoint.address)
+        streams = protocol == "tcp"
+        if (raw, endpoint.port) in (self._streams if streams else self._datagrams) or (
+            streams and self._dispatcher.stream_service(raw, endpoint.port) is not None
+        ):
+            raise SlirpError(f"{endpoint} is served already")
+        if not self._network.holds(endpoint.address):
+            raise SlirpError(f"{endpoint.address} is not in the guests' net {self._network.nets}")
+        self._take(endpoint.address)
+
     def _take(self, address: Address) -> None:
         """Answer ARP or Neighbour Discovery, and ping, for an address of the network."""
         if not self._network.holds(address) or address in self._taken or address in self._own:

@@ -16,9 +16,11 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any, TypeVar
 
 from pyslirp.addresses import Endpoint, Mac, pack, unpack
+from pyslirp.config.guestfwd import default_server
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config
 from pyslirp.dispatch import Dispatcher, Punt
@@ -28,6 +30,8 @@ from pyslirp.errors import ClosedError, ForwardError
 from pyslirp.events import Event, FlowDenied, FlowOpened, LinkDown, LinkUp
 from pyslirp.flows import ServedStream, ends_of
 from pyslirp.forwards import Forwards
+from pyslirp.guestfwd import GuestForwards
+from pyslirp.host.command import Commands
 from pyslirp.host.resolvers import Resolvers
 from pyslirp.host.upstream import Upstream
 from pyslirp.links.base import STREAM_MTU, Link, PortSpec
@@ -42,7 +46,7 @@ from pyslirp.servers import Servers
 from pyslirp.services.dhcp import DhcpService, DhcpSettings
 from pyslirp.services.dns import DnsService
 from pyslirp.snapshot import flows_of, neighbors_of
-from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Deny, FlowName, How, Verdict
+from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
@@ -115,6 +119,12 @@ class Stack:
         )
         own = set(config.own_addresses)
         self.servers = Servers(network, own, self.core, self.engine.now, self._dispatcher, self.targets, self.bus)
+        self.guestfwd = GuestForwards(
+            default_server(network.net),
+            self.servers.take,
+            Commands(self, self.call_later, RateLimited(logging.getLogger("pyslirp.guestfwd"))),
+            self._dispatcher.endings,
+        )
         self._upstream = Upstream(self, self._resolved)
         self._dispatcher.resolving = self._upstream
         self._dns: DnsService | None = None
@@ -137,6 +147,9 @@ class Stack:
                     search=config.dns.search,
                     mtu=self.mtu,
                     restrict=config.network.restrict,
+                    reserved=frozenset(
+                        rule.server for rule in config.forward.guestfwd if isinstance(rule.server, IPv4Address)
+                    ),
                 )
             )
         )
@@ -153,6 +166,8 @@ class Stack:
         try:
             for rule in self.config.forward.hostfwd:
                 self.forwards.add(rule)
+            for answer in self.config.forward.guestfwd:
+                self.guestfwd.add(answer)
         except ForwardError:
             self.close()
             raise
@@ -165,6 +180,7 @@ class Stack:
         self._dispatcher.close()
         self._upstream.close()
         self.forwards.close()
+        self.guestfwd.close()
         for link in self.links:
             self._dispatcher.attempt(link.close)
         for port in tuple(self._ports):
@@ -352,11 +368,13 @@ class Stack:
     def _new_flow(self, flow: int, name: FlowName, ttl: int) -> None:
         del ttl  # the engine remembers it with the flow
         if not self.servers.answer(flow, name):
-            self._carry_out(flow, name, self.targets.decide(name))
+            self._carry_out(flow, name, self.guestfwd.decide(name) or self.targets.decide(name))
 
     def _carry_out(self, flow: int, name: FlowName, verdict: Verdict) -> None:
         if isinstance(verdict, Allow):
             verdict = self._connect(flow, name, verdict) or verdict
+        elif isinstance(verdict, Attach):
+            verdict = self._attach(flow, name, verdict) or verdict
         if isinstance(verdict, Deny):
             self.core.deny(flow, verdict.how, self.engine.now())
             if len(self.bus):
@@ -376,13 +394,26 @@ class Stack:
                 return PROHIBITED
         if error:
             return Deny(How.SILENT, os.strerror(error))
-        if len(self.bus):
-            target = str(Endpoint(unpack(verdict.address), verdict.port))
-            opened = FlowOpened(
-                self.engine.now(), flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False
-            )
-            self._publish(opened)
+        self._opened(flow, name, str(Endpoint(unpack(verdict.address), verdict.port)))
         return None
+
+    def _attach(self, flow: int, name: FlowName, verdict: Attach) -> Deny | None:
+        """Give a flow the socket that its verdict makes; a Deny where that cannot be."""
+        try:
+            descriptor = verdict.open(flow)
+        except OSError as error:
+            _log.warning("%s: %s", verdict.target, error.strerror)
+            return Deny(How.RESET, f"{verdict.target}: {error.strerror}")
+        if error_number := self.engine.attach_stream(flow, descriptor, flow):
+            os.close(descriptor)
+            return Deny(How.SILENT, os.strerror(error_number))
+        self._opened(flow, name, verdict.target)
+        return None
+
+    def _opened(self, flow: int, name: FlowName, target: str) -> None:
+        if len(self.bus):
+            now = self.engine.now()
+            self._publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
 
     def _tell_of_ping(self) -> None:
         if not self._told_of_ping:
@@ -463,6 +494,8 @@ class Stack:
                 }
                 for forward in self.forwards
             ],
+            "guestfwd": [str(rule) for rule in self.guestfwd],
+            "commands": self.guestfwd.commands,
             "neighbors": neighbors_of(self.core),
             "flows": flows_of(self.core),
             "services": {service.name: service.snapshot() for service in self._dispatcher.services},

@@ -5,6 +5,7 @@ Addresses are the engine's 16 bytes (`pyslirp.addresses.pack`): a verdict is mad
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -45,6 +46,14 @@ class Allow:
 
 
 @dataclass(frozen=True, slots=True)
+class Attach:
+    """The TCP flow goes to a connected stream socket that `open` makes for it."""
+
+    open: Callable[[int], int]  #: is given the flow, returns a descriptor that the caller owns; raises OSError
+    target: str  #: what events call it
+
+
+@dataclass(frozen=True, slots=True)
 class Deny:
     """The flow is refused."""
 
@@ -59,4 +68,4 @@ class Serve:
     name: str
 
 
-Verdict = Allow | Deny | Serve
+Verdict = Allow | Attach | Deny | Serve

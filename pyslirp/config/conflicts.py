@@ -18,6 +18,7 @@ from pyslirp.config import ipv6
 from pyslirp.config.dhcp import DhcpConfig, default_start, default_start6
 from pyslirp.config.dns import DnsConfig, default_dns
 from pyslirp.config.forward import ForwardConfig, ForwardKey
+from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.network import DEFAULT_NET, NetworkConfig, default_host
 from pyslirp.errors import ConfigError
 
@@ -25,7 +26,7 @@ IPV4_DISABLED = "IPv4 disabled but netmask/host/dns provided"
 IPV6_DISABLED = "IPv6 disabled but prefix/host6/dns6 provided"
 
 MAX_LENGTH = 30  #: the longest prefix with room for a gateway and a guest beside its network and broadcast address
-
+DNS_PORT = 53
 
 _PLANS = "ipv4 net host dns ipv6 ipv6-net ipv6-host ipv6-dns"  # what says which addresses are a guest's
 
@@ -45,6 +46,7 @@ def conflicts(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward:
     yield from _own_addresses(network, dhcp, dns)
     yield from _static_leases(network, dhcp, dns)
     yield from _rules(network, dhcp, dns, forward)
+    yield from _guest_rules(network, dhcp, dns, forward)
 
 
 def _conflict(reads: str, option: str, value: object, reason: str, hint: str = "") -> Conflict:
@@ -185,3 +187,28 @@ def _rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: Fo
             reason = f"Could not set up host forwarding rule '{text}'"
             yield _conflict("", "hostfwd", text, reason, f"another rule has {key} already")
         seen |= keys
+
+
+def _guest_rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig) -> Iterator[Conflict]:
+    seen: set[GuestForwardKey] = set()
+    for rule in forward.guestfwd:
+        reason = f"another rule has {rule.key} already" if rule.key in seen else _not_a_server(rule, network, dhcp, dns)
+        if reason:
+            invalid = f"Conflicting/invalid host:port in guest forwarding rule '{rule}'"
+            yield _conflict(f"{_PLANS} dhcp-host", "guestfwd", str(rule), invalid, reason)
+        seen.add(rule.key)
+
+
+def _not_a_server(rule: GuestForward, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> str:
+    """Why nothing can answer guests there, or nothing."""
+    server = rule.server
+    net = network.net if isinstance(server, IPv4Address) else network.prefix6
+    if server not in net:
+        return f"{server} doesn't belong to network {net}"
+    if server == net.network_address or (isinstance(net, IPv4Network) and server == net.broadcast_address):
+        return f"{server} is no host's address in {net}"
+    if server in (dns.address, dns.address6) and rule.port == DNS_PORT and dns.forward:
+        return f"the name server answers at {server}; give dns-forward=off, or another address"
+    if any(lease.address == server for lease in dhcp.static):
+        return f"{server} is kept for a guest by dhcp-host"
+    return ""

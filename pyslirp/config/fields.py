@@ -26,6 +26,7 @@ from pyslirp.config.dhcp import (
 )
 from pyslirp.config.dns import DnsConfig, check_search, check_upstream, default_dns, parse_upstream
 from pyslirp.config.forward import ForwardConfig, HostForward
+from pyslirp.config.guestfwd import GuestForward
 from pyslirp.config.network import (
     DEFAULT_NET,
     NetworkConfig,
@@ -58,7 +59,6 @@ NOT_YET = (
     "bootfile",
     "smb",
     "smbserver",
-    "guestfwd",
 )
 
 
@@ -382,6 +382,16 @@ FIELDS = (
         parse=HostForward.parse,
         metavar="RULE",
         help="lead a port of the host to a guest: [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT",
+        many=True,
+    ),
+    Field(
+        name="guestfwd",
+        section="forward",
+        attribute="guestfwd",
+        type=GuestForward,
+        parse=GuestForward.parse,
+        metavar="RULE",
+        help="answer guests at [tcp|udp]:[SERVER]:PORT, by -cmd:COMMAND, -tcp:HOST:PORT, -unix:PATH or -udp:HOST:PORT",
         many=True,
     ),
 )

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from pyslirp.addresses import Address
 from pyslirp.config import ipv6
+from pyslirp.config.guestfwd import GuestForward
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.values import text_bytes
 from pyslirp.errors import ConfigError
@@ -201,6 +202,7 @@ class ForwardConfig:
     """The rules that a network starts with, in the order given.  (QEMU sets them up in the reverse order.)"""
 
     hostfwd: tuple[HostForward, ...] = ()
+    guestfwd: tuple[GuestForward, ...] = ()
 
 
 def _shown(address: Address) -> str:

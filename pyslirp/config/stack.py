@@ -18,6 +18,7 @@ from pyslirp.config.dhcp import DhcpConfig, StaticLease
 from pyslirp.config.dns import DnsConfig
 from pyslirp.config.fields import BY_NAME, DEFAULT_NETS, DEFAULTS, FIELDS, NOT_YET, Field
 from pyslirp.config.forward import ForwardConfig, HostForward
+from pyslirp.config.guestfwd import GuestForward, default_server
 from pyslirp.config.network import NetworkConfig
 from pyslirp.config.values import choice_hint
 from pyslirp.errors import ConfigError, ConfigErrors
@@ -54,6 +55,7 @@ class Options(TypedDict, total=False):
     dnssearch: Sequence[str] | None
     dns_upstream: Sequence[str | Endpoint] | None
     hostfwd: Sequence[str | HostForward] | None
+    guestfwd: Sequence[str | GuestForward] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,13 @@ class Config:
         network = NetworkConfig(**reading.section("network"))
         dhcp = DhcpConfig(**reading.section("dhcp"))
         dns = DnsConfig(**reading.section("dns"))
-        rules: tuple[HostForward, ...] = reading.section("forward")["hostfwd"]
-        forward = ForwardConfig(tuple(rule.towards(dhcp.default_guest(network)) for rule in rules))
+        rules = reading.section("forward")
+        hostfwd: tuple[HostForward, ...] = rules["hostfwd"]
+        guestfwd: tuple[GuestForward, ...] = rules["guestfwd"]
+        forward = ForwardConfig(
+            tuple(rule.towards(dhcp.default_guest(network)) for rule in hostfwd),
+            tuple(rule.towards(default_server(network.net)) for rule in guestfwd),
+        )
         errors = [*found, *reading.errors]
         clashes = conflicts(network, dhcp, dns, forward)
         errors += [clash.error for clash in clashes if clash.reads.isdisjoint(reading.unreadable)]

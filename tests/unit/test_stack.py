@@ -459,6 +459,8 @@ def test_a_snapshot_is_plain(rig: Rig) -> None:
         "links",
         "listening",
         "forwards",
+        "guestfwd",
+        "commands",
         "neighbors",
         "flows",
         "services",

@@ -218,8 +218,30 @@ def test_ranges_and_sockets_of_two_rules_do_not_meet(first: str, second: str, ke
 
 
 @pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ("tcp:10.0.3.4:80-cmd:cat", "10.0.3.4 doesn't belong to network 10.0.2.0/24"),
+        ("tcp:10.0.2.0:80-cmd:cat", "10.0.2.0 is no host's address in 10.0.2.0/24"),
+        ("tcp:10.0.2.255:80-cmd:cat", "10.0.2.255 is no host's address in 10.0.2.0/24"),
+        (
+            "udp:10.0.2.3:53-udp:127.0.0.1:53",
+            "the name server answers at 10.0.2.3; give dns-forward=off, or another address",
+        ),
+        ("tcp:10.0.2.50:80-cmd:cat", "10.0.2.50 is kept for a guest by dhcp-host"),
+        ("tcp:[fec1::4]:80-cmd:cat", "fec1::4 doesn't belong to network fec0::/64"),
+        ("tcp:10.0.2.4:7-cmd:cat", "another rule has tcp:10.0.2.4:7 already"),
+    ],
+)
+def test_where_nothing_can_answer_guests(rule: str, reason: str) -> None:
+    options = f"dhcp-host=52:54:00:12:34:56=10.0.2.50,guestfwd=::7-cmd:true,guestfwd={rule}"
+    invalid = f"Conflicting/invalid host:port in guest forwarding rule '{rule}'"
+    assert errors_of(options) == [f"guestfwd={rule}: {invalid} ({reason})"]
+
+
+@pytest.mark.parametrize(
     "options",
     [
+        "guestfwd=tcp:10.0.2.2:80-cmd:cat,guestfwd=tcp:10.0.2.3:80-cmd:cat",  # as in libslirp since e2659110
         "dns=8.8.8.8",  # announced, not answered here
         "net=10.0.2.0/28",
         "net=10.0.2.0/29",

@@ -9,6 +9,7 @@ from pyslirp.addresses import Endpoint, Mac, Network
 from pyslirp.config.dhcp import StaticLease
 from pyslirp.config.fields import BY_NAME, DEFAULTS, FIELDS, NOT_YET, Field, Source
 from pyslirp.config.forward import HostForward
+from pyslirp.config.guestfwd import GuestForward, Target
 from pyslirp.errors import ConfigError
 
 NETDEV_USER = (
@@ -67,6 +68,7 @@ EXAMPLES: dict[str, tuple[str, Any, str]] = {
     "dnssearch": ("example.org", "example.org", "example.org"),
     "dns-upstream": ("9.9.9.9", Endpoint(IPv4Address("9.9.9.9"), 53), "9.9.9.9:53"),
     "hostfwd": ("::0x50-:80", HostForward("tcp", IPv4Address(0), 80, IPv4Address(0), 80), "tcp::80-:80"),
+    "guestfwd": ("::80-cmd:cat", GuestForward("tcp", IPv4Address(0), 80, Target("cmd", "cat")), "tcp::80-cmd:cat"),
 }
 
 
@@ -108,6 +110,7 @@ REFUSED = {
     "dnssearch": ("", "failed to parse domain name ''"),
     "dns-upstream": ("x", "'x' is not an IP address"),
     "hostfwd": ("x", "Invalid host forwarding rule 'x' (No : separators)"),
+    "guestfwd": ("x", "Invalid guest forwarding rule 'x'"),
 }
 
 

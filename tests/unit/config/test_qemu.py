@@ -79,7 +79,7 @@ def test_netdev_is_read(text: str, options: dict[str, Any]) -> None:
         ("user,id=n,host", "host=on: Parameter 'host' expects ADDR"),
         ("user,id=n,hostname", "hostname=on: Parameter 'hostname' expects NAME"),
         ("user,id=n,tftp=/srv", "tftp=/srv: Parameter 'tftp' is not supported yet (leave it out)"),
-        ("user,id=n,guestfwd=x", "guestfwd=x: Parameter 'guestfwd' is not supported yet (leave it out)"),
+        ("user,id=n,guestfwd=x", "guestfwd=x: Invalid guest forwarding rule 'x'"),
     ],
 )
 def test_netdev_is_refused(text: str, error: str) -> None:

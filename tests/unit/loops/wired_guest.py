@@ -238,12 +238,33 @@ def answer(port: int = 0, *, udp: bool = False) -> socket.socket:
     return server
 
 
+def answer_unix(path: Path) -> socket.socket:
+    """A non-blocking unix socket that listens."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    server.setblocking(False)
+    return server
+
+
 def taken(end: socket.socket) -> bytes | None:
     """What a socket has; None while there is nothing, b"" at the end."""
     try:
         return end.recv(1 << 20)
     except BlockingIOError:
         return None
+
+
+def readable(end: socket.socket) -> bool:
+    """Is there something to take?"""
+    return bool(select.select([end], [], [], 0)[0])
+
+
+def arrived(rig: Rig, end: socket.socket) -> bytes:
+    """The first that comes to `end`, which is closed."""
+    with end:
+        rig.until(lambda: readable(end))
+        return end.recv(65536)
 
 
 def descriptors() -> dict[int, str]:
