@@ -214,10 +214,8 @@ class Forwards:
     def _accepted(self, forward: Forward, fd: int, client: bytes, client_port: int) -> None:
         """A client of a rule: the guest is connected to from its address."""
         rule = forward.rule
-        if rule.path:
-            far = pack(self._network.gateway(rule.guest.version))
-        else:
-            far = self._clients.shown_as(client, pack(rule.guest))
+        guest = pack(rule.guest)
+        far = pack(self._network.gateway(rule.guest.version)) if rule.path else self._clients.shown_as(client, guest)
         try:
             flow, port = self._open(rule, fd, far, client_port)
         except BaseException:
