@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TypeVar
 
 from pyslirp.addresses import pack
@@ -40,7 +40,7 @@ Thing = TypeVar("Thing")
 
 def ip(text: str) -> bytes:
     """The engine's 16 bytes."""
-    return pack(IPv4Address(text))
+    return pack(ip_address(text))
 
 
 GATEWAY, ALIAS, FAR, LOOPBACK = ip("10.0.2.2"), ip("10.0.2.3"), ip("93.184.216.34"), ip("127.0.0.1")
@@ -112,6 +112,10 @@ class Net:
         self.core.set_network(ip("10.0.2.0"), 120)
         self.core.add_address(GATEWAY)
         self.core.add_address(ALIAS)
+        self.core.set_families(True, True)
+        self.core.set_network(ip("fec0::"), 64)
+        for address in ("fec0::2", "fec0::3", "fe80::2"):
+            self.core.add_address(ip(address))
         self.core.claim_udp(None, 67)
         self.core.claim_udp(ALIAS, 53)
         self.core.capturing = style % 2 == 1
@@ -469,7 +473,11 @@ def complaint(frame: bytes) -> set[str]:
     if frame[12:14] == b"\x08\x06":
         return {"arp.short"} if len(frame) < 42 else set()
     wrong = headers.verdict(frame, all_good if SUMS_PASS else is_good)
-    return set() if wrong == "ok" else {wrong, "ipv4.bad_source"} if wrong[:4] != "ipv4" else {wrong}
+    if wrong == "ok":
+        return set()
+    if frame[12:14] == b"\x86\xdd":
+        return {wrong, "ipv6.bad_source"}
+    return {wrong, "ipv4.bad_source"} if wrong[:4] != "ipv4" else {wrong}
 
 
 def all_good(_: bytes) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
 from typing import Any, Protocol, cast
 
 from pyslirp.addresses import Endpoint, Mac, pack, unpack
@@ -26,8 +27,11 @@ from pyslirp.services.base import (
     Datagram,
     ForgetAsk,
     LearnNeighbor,
+    RouterDiscovery,
     SendDatagram,
+    SendIcmp6,
     Service,
+    Solicitation,
     StreamClose,
     StreamSend,
     StreamService,
@@ -77,6 +81,7 @@ class Dispatcher:
         self.services: list[Service] = []
         self._claims: dict[tuple[bytes | None, int], Service] = {}
         self._stream_claims: dict[tuple[bytes | None, int], StreamService] = {}
+        self._router: RouterDiscovery | None = None
         self._new_flow = new_flow
         self._link_lost = link_lost
         self.over = False  #: `close` has been called
@@ -93,16 +98,19 @@ class Dispatcher:
             engine.KIND_WATCH: self._watch,
             engine.KIND_INBOUND: self._inbound,
             engine.KIND_STRANGER: self._stranger,
+            engine.KIND_SOLICITATION: self._solicitation,
         }
 
     def add(self, service: Service) -> None:
-        """Register a service: its UDP claims in the engine, its TCP claims here."""
+        """Register a service: its UDP claims in the engine, its others here."""
         self.services.append(service)
         for claim in service.claims:
             raw = pack(claim.address) if claim.address is not None else None
             if claim.protocol == "udp":
                 self._claims[raw, claim.port] = service
                 self._core.claim_udp(raw, claim.port)
+            elif claim.protocol == "icmp6":
+                self._router = cast("RouterDiscovery", service)
             else:
                 self._stream_claims[raw, claim.port] = cast("StreamService", service)
 
@@ -190,6 +198,12 @@ class Dispatcher:
         )
         self.perform(service.handle(datagram, self._clock()))
 
+    def _solicitation(self, punt: Punt) -> None:
+        _, link, mac, source = punt
+        if self._router is not None:
+            solicitation = Solicitation(link, Mac(mac), IPv6Address(source))
+            self.perform(self._router.solicited(solicitation, self._clock()))
+
     def _tell(self, punt: Punt, call: Callable[[StreamHandler], None]) -> None:
         stream = self.streams.get(punt[1])
         if stream is not None and stream.handler is not None:
@@ -256,6 +270,8 @@ class Dispatcher:
         for action in actions:
             if isinstance(action, SendDatagram):
                 self._send(action)
+            elif isinstance(action, SendIcmp6):
+                self._send_icmp6(action)
             elif isinstance(action, StreamSend):
                 self._stream_send(action)
             elif isinstance(action, StreamClose):
@@ -284,6 +300,18 @@ class Dispatcher:
             self._clock(),
             mac,
             link,
+        )
+
+    def _send_icmp6(self, action: SendIcmp6) -> None:
+        self._core.send_icmp6(
+            pack(action.source),
+            pack(action.destination),
+            action.kind,
+            action.code,
+            action.body,
+            self._clock(),
+            bytes(action.mac) if action.mac is not None else None,
+            action.link if action.link is not None else -1,
         )
 
     def _stream_send(self, action: StreamSend) -> None:

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any, Protocol
 
 from pyslirp.addresses import Address, Endpoint, Mac
 from pyslirp.events import Event
 
+ROUTER_SOLICITATION = 133  #: ICMPv6 type (RFC 4861 section 4.1)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a service answers: datagrams or streams to `port` of `address` (None: any address that reaches the gateway)."""
+    """What a service answers: datagrams or streams to `port` of `address` (None: any address that reaches the gateway).
 
-    protocol: str  #: "udp" or "tcp"
+    Of ICMPv6, `port` is the type: ROUTER_SOLICITATION is the only one that can be claimed, with no address.
+    """
+
+    protocol: str  #: "udp", "tcp" or "icmp6"
     address: Address | None
     port: int
 
@@ -45,6 +51,32 @@ class SendDatagram:
     source: Endpoint
     destination: Endpoint
     payload: bytes
+    mac: Mac | None = None
+    link: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Solicitation:
+    """A guest looks for routers, in a message that RFC 4861 section 6.1.1 lets pass."""
+
+    link: int  #: switch port that it came in by
+    mac: Mac  #: source of the Ethernet frame
+    source: IPv6Address  #: unspecified (``::``) where the guest has no address yet
+
+
+@dataclass(frozen=True, slots=True)
+class SendIcmp6:
+    """Send an ICMPv6 message to a guest, or to a group of them, with hop limit 255.
+
+    `body` is what is behind type, code and checksum.  `mac` and `link` as in SendDatagram; to a group, `link` alone says
+    which of the links (None: all of them).
+    """
+
+    source: IPv6Address
+    destination: IPv6Address
+    kind: int  #: ICMPv6 type
+    code: int
+    body: bytes
     mac: Mac | None = None
     link: int | None = None
 
@@ -91,7 +123,7 @@ class LearnNeighbor:
     link: int | None = None
 
 
-Action = SendDatagram | StreamSend | StreamClose | AskResolver | ForgetAsk | LearnNeighbor | Event
+Action = SendDatagram | SendIcmp6 | StreamSend | StreamClose | AskResolver | ForgetAsk | LearnNeighbor | Event
 
 
 class Service(Protocol):
@@ -114,6 +146,13 @@ class Service(Protocol):
 
     def snapshot(self) -> dict[str, Any]:
         """State and counters as plain values for `Network.snapshot()`."""
+
+
+class RouterDiscovery(Service, Protocol):
+    """A service that also answers guests who look for routers."""
+
+    def solicited(self, solicitation: Solicitation, now: int) -> Iterable[Action]:
+        """A router solicitation has come."""
 
 
 class StreamService(Service, Protocol):

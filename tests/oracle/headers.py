@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 import dpkt
 
 from tests.oracle.checksum import is_good, pseudo_header
+from tests.oracle.headers_ipv6 import verdict_ipv6
 
 Judge = Callable[[bytes], bool]
 
@@ -73,7 +74,7 @@ def verdict(frame: bytes, good: Judge = is_good) -> str:
         return "eth.short"
     (ethertype,) = struct.unpack("!H", frame[12:14])
     if ethertype == 0x86DD:
-        return "ipv6.ignored"
+        return verdict_ipv6(frame[14:], good, verdict_transport)
     return verdict_ipv4(frame[14:], good) if ethertype == 0x0800 else "eth.unknown_type"
 
 
@@ -146,9 +147,10 @@ def verdict_udp(addresses: bytes, payload: bytes, good: Judge) -> str:
     if 0 in (source_port, destination_port):
         return "udp.port_zero"
     datagram = payload[:length]
-    if checksum == 0 or good(pseudo_header(addresses[:4], addresses[4:], 17, length) + datagram):
-        return "ok"
-    return "udp.bad_checksum"
+    half = len(addresses) // 2
+    if checksum == 0:
+        return "ok" if half == 4 else "udp.bad_checksum"  # RFC 8200 section 8.1
+    return "ok" if good(pseudo_header(addresses[:half], addresses[half:], 17, length) + datagram) else "udp.bad_checksum"
 
 
 def verdict_tcp(addresses: bytes, payload: bytes, good: Judge) -> str:
@@ -158,5 +160,6 @@ def verdict_tcp(addresses: bytes, payload: bytes, good: Judge) -> str:
         return "tcp.bad_offset"
     if 0 in struct.unpack("!HH", payload[:4]):
         return "tcp.port_zero"
-    whole = pseudo_header(addresses[:4], addresses[4:], 6, len(payload)) + payload
+    half = len(addresses) // 2
+    whole = pseudo_header(addresses[:half], addresses[half:], 6, len(payload)) + payload
     return "ok" if good(whole) else "tcp.bad_checksum"

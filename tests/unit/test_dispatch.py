@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast
 
 import pytest
@@ -20,6 +20,7 @@ from pyslirp.flows import ServedDatagrams, ServedStream
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.log import RateLimited
 from pyslirp.services.base import (
+    ROUTER_SOLICITATION,
     Action,
     AskResolver,
     Claim,
@@ -27,6 +28,8 @@ from pyslirp.services.base import (
     ForgetAsk,
     LearnNeighbor,
     SendDatagram,
+    SendIcmp6,
+    Solicitation,
     StreamClose,
     StreamSend,
 )
@@ -34,6 +37,7 @@ from pyslirp.verdicts import TCP, UDP, FlowName, How
 
 NOW = 42
 GUEST, FAR = Endpoint(IPv4Address("10.0.2.15"), 40000), Endpoint(IPv4Address("10.0.2.3"), 53)
+ROUTER, ALL_NODES = IPv6Address("fe80::2"), IPv6Address("ff02::1")
 MAC = Mac("52:54:00:12:34:56")
 KEY = (TCP, pack(GUEST.address), GUEST.port, pack(FAR.address), FAR.port)
 UDP_KEY = (UDP, *KEY[1:])
@@ -98,7 +102,7 @@ class FakeService:
     name = "fake"
 
     def __init__(self, address: Address | None = FAR.address) -> None:
-        self.claims = (Claim("udp", address, 53), Claim("tcp", address, 53))
+        self.claims: tuple[Claim, ...] = (Claim("udp", address, 53), Claim("tcp", address, 53))
         self.calls: list[Any] = []
         self.actions: list[Action] = []
         self.due: int | None = None
@@ -440,6 +444,35 @@ def test_resolvers_are_asked_and_forgotten(house: House) -> None:
 def test_a_neighbour_is_learned(house: House) -> None:
     house.dispatcher.perform([LearnNeighbor(GUEST.address, MAC)])
     assert house.core.told == [("learn", pack(GUEST.address), bytes(MAC), NOW)]
+
+
+class FakeRouter(FakeService):
+    """Answers those who look for routers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims = (Claim("icmp6", None, ROUTER_SOLICITATION),)
+
+    def solicited(self, solicitation: Solicitation, now: int) -> Iterable[Action]:
+        return self._answer(solicitation, now)
+
+
+def test_a_router_solicitation_is_answered_by_whoever_claims_it(house: House) -> None:
+    punt = (engine.KIND_SOLICITATION, 3, bytes(MAC), ROUTER.packed)
+    house.dispatcher.handle([punt])  # nobody does yet
+    router = FakeRouter()
+    house.dispatcher.add(router)
+    router.actions = [SendIcmp6(ROUTER, ALL_NODES, 134, 0, b"body", MAC, 3)]
+    house.dispatcher.handle([punt])
+    assert router.calls == [(Solicitation(3, MAC, ROUTER), NOW)]
+    assert house.core.told == [
+        ("send_icmp6", ROUTER.packed, ALL_NODES.packed, 134, 0, b"body", NOW, bytes(MAC), 3)
+    ]
+
+
+def test_an_icmpv6_message_to_all_links(house: House) -> None:
+    house.dispatcher.perform([SendIcmp6(ROUTER, ALL_NODES, 134, 0, b"body")])
+    assert house.core.told == [("send_icmp6", ROUTER.packed, ALL_NODES.packed, 134, 0, b"body", NOW, None, -1)]
 
 
 def test_an_event_is_published(house: House) -> None:

@@ -19,6 +19,7 @@ KIND_WATCH: Final = 10
 KIND_INBOUND: Final = 11
 KIND_CONNECT: Final = 12
 KIND_STRANGER: Final = 13
+KIND_SOLICITATION: Final = 14
 
 # How `deny` refuses: a TCP reset, an ICMP unreachable of that code (for UDP RESET means port), or not at all.
 REFUSE_RESET: int
@@ -29,6 +30,7 @@ REFUSE_PROHIBITED: int
 REFUSE_SILENT: int
 
 REASONS: tuple[str, ...]  # by the reason of a CLOSED punt
+NEIGHBOR_STATES: tuple[str, ...]
 PROTOCOLS: dict[int, str]
 TCP_STATES: tuple[str, ...]
 
@@ -61,6 +63,8 @@ _ConnectPunt: TypeAlias = tuple[Literal[12], int, int]
 
 # A remote has begun a datagram flow (a client of a UDP forwarding rule): flow, key, the remote's own address and port.
 _StrangerPunt: TypeAlias = tuple[Literal[13], int, _Key, bytes, int]
+# A guest looks for routers: switch port, source MAC, its address (all zero: it has none yet).
+_SolicitationPunt: TypeAlias = tuple[Literal[14], int, bytes, bytes]
 
 _Punt: TypeAlias = (
     _FlowPunt
@@ -73,11 +77,13 @@ _Punt: TypeAlias = (
     | _InboundPunt
     | _ConnectPunt
     | _StrangerPunt
+    | _SolicitationPunt
 )
 
 @final
 class Core:
     def __new__(cls, seed: bytes, mac: bytes, *, mtu: int = 1500, forwarding: bool = True) -> Self: ...
+    def set_families(self, ipv4: bool, ipv6: bool) -> None: ...
     def set_network(self, net: bytes, prefix: int) -> None: ...
     def set_router(self, router: bytes) -> None: ...
     def set_mtu(self, mtu: int) -> None: ...
@@ -117,6 +123,17 @@ class Core:
         port: int = -1,
     ) -> bool: ...
     def send_icmp(self, source: bytes, to: bytes, kind: int, code: int, rest: int, body: bytes, now: int) -> bool: ...
+    def send_icmp6(
+        self,
+        source: bytes,
+        to: bytes,
+        kind: int,
+        code: int,
+        body: bytes,
+        now: int,
+        mac: bytes | None = None,
+        port: int = -1,
+    ) -> bool: ...
     def learn(self, address: bytes, mac: bytes, now: int) -> None: ...
     def counters(self) -> dict[str, int]: ...
     def memory(self) -> dict[str, int]: ...

@@ -10,12 +10,16 @@ from pyslirp.engine.base.endian cimport store16, store32
 from pyslirp.engine.base.header.arp cimport *
 from pyslirp.engine.base.header.ethernet cimport *
 from pyslirp.engine.base.header.icmp cimport *
+from pyslirp.engine.base.header.icmpv6 cimport (
+    ND_AT_FLAGS, ND_AT_TARGET, ND_BYTES, ND_OPTION_AT_KIND, ND_OPTION_AT_LENGTH, ND_OPTION_AT_VALUE)
 from pyslirp.engine.base.header.ipv4 cimport *
 from pyslirp.engine.base.header.ipv6 cimport *
+from pyslirp.engine.base.header.ipv6_extension cimport (
+    FRAGMENT6_AT_IDENTIFICATION, FRAGMENT6_AT_NEXT_HEADER, FRAGMENT6_AT_OFFSET, FRAGMENT6_BYTES, FRAGMENT6_MORE)
 from pyslirp.engine.base.header.tcp cimport *
 from pyslirp.engine.base.header.udp cimport *
 from pyslirp.engine.base.ints cimport Addr, addr_is4, u8, u16, u32
-from pyslirp.engine.codecs.parse cimport ETHERTYPE_IPV4, PROTO_TCP, PROTO_UDP
+from pyslirp.engine.codecs.parse cimport ETHERTYPE_IPV4, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP
 from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_fold, sum_pseudo, sum_store
 
 
@@ -113,6 +117,37 @@ cdef u32 build_icmp(u8 *at, u8 kind, u8 code, u32 rest, u32 payload_bytes) noexc
     return ICMP_BYTES + payload_bytes
 
 
+cdef u32 build_icmpv6(u8 *at, const Addr *source, const Addr *destination, u8 kind, u8 code, u32 length,
+                      u32 body_sum) noexcept nogil:
+    cdef u32 total
+    at[ICMP_AT_TYPE] = kind
+    at[ICMP_AT_CODE] = code
+    store16(at + ICMP_AT_CHECKSUM, 0)
+    total = sum_bytes(at, ICMPV6_HEADER, sum_pseudo(source, destination, PROTO_ICMPV6, ICMPV6_HEADER + length))
+    sum_store(at + ICMP_AT_CHECKSUM, sum_add(total, body_sum))
+    return ICMPV6_HEADER
+
+
+cdef u32 build_neighbor(u8 *at, const Addr *source, const Addr *destination, u8 kind, u8 flags, const Addr *target,
+                        u8 option, const u8 *mac) noexcept nogil:
+    cdef u32 length = NEIGHBOR_MESSAGE - ICMPV6_HEADER
+    store32(at + ND_AT_FLAGS, <u32>flags << 24)
+    memcpy(at + ND_AT_TARGET, target.b, 16)
+    at[ND_BYTES + ND_OPTION_AT_KIND] = option
+    at[ND_BYTES + ND_OPTION_AT_LENGTH] = 1
+    memcpy(at + ND_BYTES + ND_OPTION_AT_VALUE, mac, MAC_BYTES)
+    build_icmpv6(at, source, destination, kind, 0, length, sum_bytes(at + ICMPV6_HEADER, length, 0))
+    return NEIGHBOR_MESSAGE
+
+
+cdef u32 build_fragment6(u8 *at, u8 protocol, u32 offset, bint more, u32 identification) noexcept nogil:
+    at[FRAGMENT6_AT_NEXT_HEADER] = protocol
+    at[FRAGMENT6_AT_NEXT_HEADER + 1] = 0
+    store16(at + FRAGMENT6_AT_OFFSET, <u16>(offset | (FRAGMENT6_MORE if more else 0)))
+    store32(at + FRAGMENT6_AT_IDENTIFICATION, identification)
+    return FRAGMENT6_BYTES
+
+
 cdef u32 build_arp(u8 *at, u16 operation, const u8 *sender_mac, const Addr *sender, const u8 *target_mac,
                    const Addr *target) noexcept nogil:
     store16(at + ARP_AT_HARDWARE, ARP_HARDWARE_ETHERNET)
@@ -196,6 +231,24 @@ def _partial_sum(bytes source, bytes destination, u8 protocol, u32 length):
 def _icmp(u8 kind, u8 code, u32 rest, bytes payload):
     cdef bytearray out = _room(ICMP_BYTES) + payload
     return bytes(out[:build_icmp(<u8 *>out, kind, code, rest, len(payload))])
+
+
+def _icmpv6(bytes source, bytes destination, u8 kind, u8 code, bytes body):
+    cdef bytearray out = _room(ICMPV6_HEADER)
+    cdef Addr one = _addr(source), other = _addr(destination)
+    return bytes(out[:build_icmpv6(<u8 *>out, &one, &other, kind, code, len(body),
+                                   sum_bytes(<const u8 *>body, len(body), 0))]) + body
+
+
+def _neighbor(bytes source, bytes destination, u8 kind, u8 flags, bytes target, u8 option, bytes mac):
+    cdef bytearray out = _room(NEIGHBOR_MESSAGE)
+    cdef Addr one = _addr(source), other = _addr(destination), third = _addr(target)
+    return bytes(out[:build_neighbor(<u8 *>out, &one, &other, kind, flags, &third, option, <const u8 *>mac)])
+
+
+def _fragment6(u8 protocol, u32 offset, bint more, u32 identification):
+    cdef bytearray out = _room(FRAGMENT6_BYTES)
+    return bytes(out[:build_fragment6(<u8 *>out, protocol, offset, more, identification)])
 
 
 def _arp(u16 operation, bytes sender_mac, bytes sender, bytes target_mac, bytes target):

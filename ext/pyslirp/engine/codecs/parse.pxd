@@ -1,71 +1,12 @@
-"""One pass from the Ethernet frame to the transport header.  Whoever holds a Packet may read all it points at."""
+"""One pass from the Ethernet frame to the transport header (codecs/packet.pxd says what comes of it)."""
 
-from pyslirp.engine.base.ints cimport Addr, u8, u16, u32
+from pyslirp.engine.base.ints cimport u8, u32
 from pyslirp.engine.base.status cimport Status
-from pyslirp.engine.codecs.offload cimport Offload
-
-cdef enum:
-    ETHERTYPE_IPV4 = 0x0800
-    ETHERTYPE_ARP = 0x0806
-    ETHERTYPE_IPV6 = 0x86dd
-    PROTO_ICMP = 1
-    PROTO_TCP = 6
-    PROTO_UDP = 17
-    PROTO_ICMPV6 = 58
-    ETH_HEADER = 14
-    TCP_FIN = 0x01
-    TCP_SYN = 0x02
-    TCP_RST = 0x04
-    TCP_PSH = 0x08
-    TCP_ACK = 0x10
-    TCP_URG = 0x20
-    TCP_ECE = 0x40
-    TCP_CWR = 0x80
-
-cdef struct Packet:
-    # Ethernet; set by parse_ethernet
-    const u8 *frame             # the whole frame, borrowed until the end of the batch
-    u32 frame_bytes
-    const u8 *destination_mac
-    const u8 *source_mac
-    u16 ethertype
-    # IP; set by parse_ip
-    const u8 *l3                # IP header
-    u32 l3_bytes                # header and payload, as the total length says (frame padding cut off)
-    u32 l3_header               # bytes of the IP header with options or extension headers
-    u8 ttl                      # TTL or hop limit
-    u8 tos                      # TOS or traffic class
-    u8 protocol
-    bint fragment               # more fragments or an offset: only reassembly may look behind the IP header
-    u32 fragment_offset         # bytes
-    bint more_fragments
-    bint dont_fragment
-    u32 identification
-    Addr source
-    Addr destination
-    # transport; set by parse_transport
-    const u8 *l4
-    u32 l4_bytes
-    const u8 *payload
-    u32 payload_bytes
-    u16 source_port             # ICMP echo: the identifier
-    u16 destination_port        # ICMP echo: the sequence number
-    # TCP
-    u32 seq
-    u32 ack
-    u16 window                  # as sent, not scaled
-    u16 urgent
-    u8 tcp_flags
-    const u8 *options
-    u32 option_bytes
-    # ICMP
-    u8 icmp_type
-    u8 icmp_code
-    # said by a link whose other end vouches for it (virtio-net NEEDS_CSUM or DATA_VALID): sums are not checked again
-    bint checksum_good
-    const Offload *offload      # all that the link has said; NULL: nothing
+from pyslirp.engine.codecs.packet cimport (
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet,
+    TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG)
 
 cdef Status parse_ethernet(Packet *p, const u8 *frame, u32 length) noexcept nogil
-cdef Status parse_ip(Packet *p) noexcept nogil                   # IPv4 header, its checksum, addresses, fragment fields
-cdef Status parse_ip_at(Packet *p, const u8 *l3, u32 length) noexcept nogil   # the same for a reassembled datagram
-cdef Status parse_transport(Packet *p) noexcept nogil            # TCP, UDP or ICMP, its checksum too; no fragments
+cdef Status parse_ip(Packet *p) noexcept nogil                   # IP header(s), IPv4's checksum, addresses, fragment fields
+cdef Status parse_ip_at(Packet *p, const u8 *l3, u32 length) noexcept nogil   # the same for a datagram of either version
+cdef Status parse_transport(Packet *p) noexcept nogil            # TCP, UDP or ICMP(v6), its checksum too; no fragments

@@ -15,12 +15,15 @@ from libc.string cimport memset
 from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.header.ethernet cimport *
 from pyslirp.engine.base.header.icmp cimport *
+from pyslirp.engine.base.header.icmpv6 cimport ICMPV6_ECHO, ICMPV6_ECHO_REPLY, PROBLEM_NEXT_HEADER
 from pyslirp.engine.base.header.ipv4 cimport *
+from pyslirp.engine.base.header.ipv6_extension cimport EXTENSION_NONE
 from pyslirp.engine.base.header.tcp cimport *
 from pyslirp.engine.base.header.udp cimport *
-from pyslirp.engine.base.ints cimport addr_from4, u8, u16, u32
+from pyslirp.engine.base.ints cimport addr_from4, i32, u8, u16, u32
 from pyslirp.engine.base.span cimport Span, span_at, span_cut
 from pyslirp.engine.base.status cimport *
+from pyslirp.engine.codecs.parse_ipv6 cimport parse_ipv6_at
 from pyslirp.engine.stores.checksum cimport sum_bytes, sum_is_good, sum_pseudo
 
 
@@ -39,13 +42,21 @@ cdef Status parse_ethernet(Packet *p, const u8 *frame, u32 length) noexcept nogi
 
 cdef Status parse_ip(Packet *p) noexcept nogil:
     if p.ethertype == ETHERTYPE_IPV6:
-        return IPV6_IGNORED
+        return parse_ipv6_at(p, p.frame + ETH_BYTES, p.frame_bytes - ETH_BYTES)
     if p.ethertype != ETHERTYPE_IPV4:
         return ETH_UNKNOWN_TYPE
-    return parse_ip_at(p, p.frame + ETH_BYTES, p.frame_bytes - ETH_BYTES)
+    return _parse_ipv4_at(p, p.frame + ETH_BYTES, p.frame_bytes - ETH_BYTES)
 
 
 cdef Status parse_ip_at(Packet *p, const u8 *l3, u32 length) noexcept nogil:
+    cdef Span span = Span(l3, length)
+    cdef const u8 *version = span_at(&span, 0, 1)
+    if version != NULL and version[0] >> 4 == 6:
+        return parse_ipv6_at(p, l3, length)
+    return _parse_ipv4_at(p, l3, length)
+
+
+cdef Status _parse_ipv4_at(Packet *p, const u8 *l3, u32 length) noexcept nogil:
     cdef Span span = Span(l3, length)
     cdef const u8 *header = span_at(&span, 0, IPV4_BYTES)
     cdef u32 header_bytes, total
@@ -63,6 +74,8 @@ cdef Status parse_ip_at(Packet *p, const u8 *l3, u32 length) noexcept nogil:
     # Also where the link vouches for checksums: virtio-net means the transport's, never this one.
     if not sum_is_good(sum_bytes(header, header_bytes, 0)):
         return IPV4_BAD_CHECKSUM
+    p.v6 = False
+    p.problem = -1
     p.l3 = l3
     p.l3_bytes = total
     p.l3_header = header_bytes
@@ -94,9 +107,14 @@ cdef Status parse_transport(Packet *p) noexcept nogil:
         return _parse_tcp(p, &span)
     if p.protocol == PROTO_UDP:
         return _parse_udp(p, &span)
-    if p.protocol == PROTO_ICMP:
+    if p.protocol == (PROTO_ICMPV6 if p.v6 else PROTO_ICMP):
         return _parse_icmp(p, &span)
-    return IPV4_UNKNOWN_PROTOCOL
+    if not p.v6:
+        return IPV4_UNKNOWN_PROTOCOL
+    if p.protocol != EXTENSION_NONE:            # "no next header" is nothing to complain of (RFC 8200 section 4.7)
+        p.problem = PROBLEM_NEXT_HEADER
+        p.problem_at = p.named_at
+    return IPV6_UNKNOWN_HEADER
 
 
 # -- IPv4 --------------------------------------------------------------------------------------------------------------
@@ -160,9 +178,10 @@ cdef Status _parse_udp(Packet *p, Span *span) noexcept nogil:
     # that nothing can come back to is not worth a socket.
     if p.source_port == 0 or p.destination_port == 0:
         return UDP_PORT_ZERO
-    if load16(header + UDP_AT_CHECKSUM) != 0 and not _sum_is_good(p):
-        return UDP_BAD_CHECKSUM
-    return OK
+    # Without a checksum nothing would protect IPv6's addresses, so there it is not optional (RFC 8200 section 8.1).
+    if load16(header + UDP_AT_CHECKSUM) == 0 and not p.checksum_good:
+        return UDP_BAD_CHECKSUM if p.v6 else OK
+    return OK if _sum_is_good(p) else UDP_BAD_CHECKSUM
 
 
 cdef Status _parse_tcp(Packet *p, const Span *span) noexcept nogil:
@@ -191,6 +210,12 @@ cdef Status _parse_tcp(Packet *p, const Span *span) noexcept nogil:
     return OK
 
 
+cdef inline bint _is_echo(const Packet *p) noexcept nogil:
+    if p.v6:
+        return p.icmp_type == ICMPV6_ECHO or p.icmp_type == ICMPV6_ECHO_REPLY
+    return p.icmp_type == ICMP_ECHO or p.icmp_type == ICMP_ECHO_REPLY
+
+
 cdef Status _parse_icmp(Packet *p, const Span *span) noexcept nogil:
     cdef const u8 *header = span_at(span, 0, ICMP_BYTES)
     if header == NULL:
@@ -199,15 +224,15 @@ cdef Status _parse_icmp(Packet *p, const Span *span) noexcept nogil:
     p.icmp_code = header[ICMP_AT_CODE]
     p.source_port = 0
     p.destination_port = 0
-    if p.icmp_type == ICMP_ECHO or p.icmp_type == ICMP_ECHO_REPLY:
+    if _is_echo(p):
         p.source_port = load16(header + ICMP_AT_IDENTIFIER)
         p.destination_port = load16(header + ICMP_AT_SEQUENCE)
     p.payload = header + ICMP_BYTES
     p.payload_bytes = p.l4_bytes - ICMP_BYTES
+    if p.v6:                                    # with a pseudo-header (RFC 4443 section 2.3), as TCP and UDP have it
+        return OK if _sum_is_good(p) else ICMP_BAD_CHECKSUM
     # No pseudo-header in ICMP for IPv4 (RFC 792); no link offload covers it either.
-    if not sum_is_good(sum_bytes(p.l4, p.l4_bytes, 0)):
-        return ICMP_BAD_CHECKSUM
-    return OK
+    return OK if sum_is_good(sum_bytes(p.l4, p.l4_bytes, 0)) else ICMP_BAD_CHECKSUM
 
 
 # -- for tests ---------------------------------------------------------------------------------------------------------
@@ -232,6 +257,8 @@ def _parse(bytes frame, bint checksum_good=False, bint from_ip=False):
         "destination_mac": p.destination_mac[:MAC_BYTES], "source_mac": p.source_mac[:MAC_BYTES],
         "ethertype": p.ethertype}
     if status != OK:
+        if p.problem not in (-1, <i32>0xeeeeeeee):
+            fields |= {"problem": (p.problem, p.problem_at)}
         return <int>status, fields | {"stage": "ip"}
     fields |= {
         "header_bytes": p.l3_header, "ttl": p.ttl, "tos": p.tos, "protocol": p.protocol, "fragment": bool(p.fragment),
@@ -241,6 +268,8 @@ def _parse(bytes frame, bint checksum_good=False, bint from_ip=False):
     if p.fragment:
         return <int>status, fields | {"stage": "ip"}
     status = parse_transport(&p)
+    if p.problem >= 0:
+        fields |= {"problem": (p.problem, p.problem_at)}
     return <int>status, fields | (_transport_fields(&p) if status == OK else {}) | {"stage": "transport"}
 
 
@@ -250,7 +279,7 @@ cdef dict _transport_fields(const Packet *p):
     if p.protocol == PROTO_TCP:
         fields |= {"seq": p.seq, "ack": p.ack, "window": p.window, "urgent": p.urgent, "flags": p.tcp_flags,
                    "options": p.options[:p.option_bytes]}
-    elif p.protocol == PROTO_ICMP:
+    elif p.protocol in (PROTO_ICMP, PROTO_ICMPV6):
         fields |= {"type": p.icmp_type, "code": p.icmp_code}
     return fields
 

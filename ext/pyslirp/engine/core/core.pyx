@@ -8,24 +8,24 @@ A handle that has gone stale raises KeyError where something is asked of it and 
 """
 
 cimport cython
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_is4, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES
 from pyslirp.engine.core.datagrams cimport datagram_close, datagram_deny, datagram_reply, datagram_serve, mapping_remove
 from pyslirp.engine.core.flows cimport (
     DENY_HOST, DENY_NET, DENY_PORT, DENY_PROHIBITED, DENY_RESET, DENY_SILENT, flow_dirty)
-from pyslirp.engine.core.input cimport neighbor_learned
-from pyslirp.engine.core.output cimport out_icmp, out_udp
+from pyslirp.engine.core.neighbors cimport neighbor_learned
+from pyslirp.engine.core.output cimport out_icmp, out_icmpv6, out_udp
 from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport (
     PUNT_CLOSED, PUNT_CONNECT, PUNT_CONNECTED, PUNT_DATAGRAM, PUNT_FINISHED, PUNT_FLOW, PUNT_INBOUND, PUNT_LINK, PUNT_MESSAGE,
-    PUNT_READABLE, PUNT_STRANGER, PUNT_WATCH, PUNT_WRITABLE, punts_take)
+    PUNT_READABLE, PUNT_SOLICITATION, PUNT_STRANGER, PUNT_WATCH, PUNT_WRITABLE, punts_take)
 from pyslirp.engine.core.run cimport world_deadline, world_deliver, world_flow, world_free, world_new, world_run
 from pyslirp.engine.core.streams cimport stream_abort, stream_deny, stream_open, stream_serve
 from pyslirp.engine.core.switch cimport captured_take, port_add, port_remove
-from pyslirp.engine.core.world cimport ADDRESSES_MAX, CLAIMS_MAX, World, world_owns
+from pyslirp.engine.core.world cimport ADDRESSES_MAX, CLAIMS_MAX, World, addr_is_link_local, addr_is_zero, world_owns
 from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN, Tcp
 from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
 from pyslirp.engine.protocols.udp cimport DatagramPeer
@@ -34,7 +34,7 @@ from pyslirp.engine.stores.counters cimport counters_dict
 from pyslirp.engine.stores.frame_queue cimport fq_front, fq_pop
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
 from pyslirp.engine.tables.flow cimport FLOW_NEW, FLOW_DEAD, GUEST_SIDE, Flow, FlowKey
-from pyslirp.engine.tables.neighbor cimport NEIGHBOR_REACHABLE, Neighbor
+from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_known
 from pyslirp.engine.tables.reassembly cimport reassembly_bytes, reassembly_count
 
 from pyslirp.engine.protocols.tcp.state import NAMES as TCP_STATES
@@ -46,12 +46,14 @@ KIND_FLOW, KIND_DATAGRAM, KIND_CONNECTED, KIND_READABLE = PUNT_FLOW, PUNT_DATAGR
 KIND_WRITABLE, KIND_FINISHED, KIND_CLOSED, KIND_MESSAGE = PUNT_WRITABLE, PUNT_FINISHED, PUNT_CLOSED, PUNT_MESSAGE
 KIND_LINK, KIND_WATCH, KIND_INBOUND, KIND_CONNECT = PUNT_LINK, PUNT_WATCH, PUNT_INBOUND, PUNT_CONNECT
 KIND_STRANGER = PUNT_STRANGER
+KIND_SOLICITATION = PUNT_SOLICITATION
 REFUSE_RESET, REFUSE_PORT, REFUSE_HOST, REFUSE_NET = DENY_RESET, DENY_PORT, DENY_HOST, DENY_NET
 REFUSE_PROHIBITED, REFUSE_SILENT = DENY_PROHIBITED, DENY_SILENT
 
 # By the number in a CLOSED punt: TcpEnd, then the two of datagram flows.
 REASONS = ("", "closed", "reset by guest", "reset by host", "refused", "unreachable", "timed out", "denied", "no memory",
            "shut down", "", "expired", "closed")
+NEIGHBOR_STATES = ("", "incomplete", "reachable", "stale", "delay", "probe")        # by NeighborState (RFC 4861 section 7.3.2)
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 
 
@@ -95,17 +97,35 @@ cdef class Core:
 
     # -- topology -----------------------------------------------------------------------------------------------------
 
+    def set_families(self, ipv4: bool, ipv6: bool) -> None:
+        """Which are spoken: IPv4 alone at first.  Packets of the other are dropped and counted."""
+        self.w.ipv4 = ipv4
+        self.w.ipv6 = ipv6
+
     def set_network(self, net: bytes, prefix: int) -> None:
-        """The network on the link: an engine address, and its prefix length counted in 128 (an IPv4 /24 is 120)."""
+        """The network on the link, one of each family: an engine address, and its prefix length counted in 128 (an IPv4 /24
+        is 120).
+        """
+        cdef Addr a
         if not 0 <= prefix <= 128:
             raise ValueError("a prefix length is 0 to 128")
-        _addr(net, &self.w.net)
-        self.w.prefix = prefix
+        _addr(net, &a)
+        if addr_is4(&a) or addr_is_zero(&a):
+            self.w.net = a
+            self.w.prefix = prefix
+        else:
+            self.w.net6 = a
+            self.w.prefix6 = prefix
         self.w.hop.valid = False
 
     def set_router(self, router: bytes) -> None:
-        """Next hop for what is not on the network; without one everything is taken to be on the link."""
-        _addr(router, &self.w.router)
+        """Next hop of its family for what is not on the network; without one everything is taken to be on the link."""
+        cdef Addr a
+        _addr(router, &a)
+        if addr_is4(&a) or addr_is_zero(&a):
+            self.w.router = a
+        if not addr_is4(&a):
+            self.w.router6 = a                          # all zero: there is none of either
         self.w.hop.valid = False
 
     def set_mtu(self, mtu: int) -> None:
@@ -116,8 +136,12 @@ cdef class Core:
         self.w.hop.valid = False
 
     def add_address(self, address: bytes) -> None:
-        """One more address of our own: answered by ARP and echo.  The first one is the gateway's and speaks in ICMP errors."""
+        """One more address of our own: answered by ARP or Neighbour Discovery, and echo.
+
+        The first one of IPv4, the first of IPv6 and the first link-local one (fe80::/10) speak in ICMP errors and requests.
+        """
         cdef Addr a
+        cdef Addr *voice
         _addr(address, &a)
         if world_owns(self.w, &a):
             return
@@ -125,10 +149,16 @@ cdef class Core:
             raise ValueError(f"more than {ADDRESSES_MAX} addresses")
         self.w.addresses[self.w.address_count] = a
         self.w.address_count += 1
+        voice = &self.w.gateway if addr_is4(&a) else &self.w.link_local if addr_is_link_local(&a) else &self.w.gateway6
+        if addr_is_zero(voice):
+            voice[0] = a
 
     def clear_addresses(self) -> None:
         """Give all own addresses up (a host that has lost its lease)."""
         self.w.address_count = 0
+        memset(&self.w.gateway, 0, sizeof(Addr))
+        memset(&self.w.gateway6, 0, sizeof(Addr))
+        memset(&self.w.link_local, 0, sizeof(Addr))
 
     def claim_udp(self, address: bytes | None, port: int) -> None:
         """Datagrams to `port` of `address` (None: any) are punted as KIND_DATAGRAM."""
@@ -344,6 +374,26 @@ cdef class Core:
         self.w.now = now
         return out_icmp(self.w, &s, &d, kind, code, rest, body, <u32>len(body), 64)
 
+    def send_icmp6(self, source: bytes, to: bytes, kind: int, code: int, body: bytes, now: int, mac: bytes | None = None,
+                    port: int = -1) -> bool:
+        """An ICMPv6 message with hop limit 255, as Neighbour Discovery wants it; body: what is behind type, code and checksum.
+
+        To a group: by `port`, or by every one; mac and port (both or neither) go past the neighbour table.  False: not sent.
+        """
+        cdef Addr s
+        cdef Addr d
+        cdef const u8 *at = NULL
+        _addr(source, &s)
+        _addr(to, &d)
+        if addr_is4(&s) or addr_is4(&d):
+            raise ValueError("ICMPv6 is between IPv6 addresses")
+        if mac is not None:
+            if len(mac) != 6:
+                raise ValueError("a MAC address has six bytes")
+            at = mac
+        self.w.now = now
+        return out_icmpv6(self.w, &s, &d, kind, code, body, <u32>len(body), 255, at, port)
+
     def learn(self, address: bytes, mac: bytes, now: int) -> None:
         """`address` is at `mac`, as DHCP knows before any ARP."""
         cdef Addr a
@@ -407,7 +457,8 @@ cdef class Core:
         for i in range(slab_span(&self.w.neighbors.slab)):
             n = <Neighbor *>slab_at(&self.w.neighbors.slab, i)
             if n != NULL:
-                out.append({"address": _raw(&n.address), "mac": (<char *>n.mac)[:6], "reachable": n.state == NEIGHBOR_REACHABLE,
+                out.append({"address": _raw(&n.address), "mac": (<char *>n.mac)[:6], "reachable": neighbor_known(n),
+                            "state": NEIGHBOR_STATES[n.state],
                             "mtu": n.mtu, "flows": n.flows})
         return out
 

@@ -1,34 +1,38 @@
-"""Dispatch of a frame: switch, ARP, IPv4, reassembly, then by protocol.  What is wrong is counted by its reason and dropped."""
+"""Dispatch of a frame: switch, ARP, IP, reassembly, then by protocol.  What is wrong is counted by its reason and dropped."""
 
 from libc.string cimport memcmp, memcpy
 
 from pyslirp.engine.base.endian cimport load16, load32
-from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, addr_is4, mac_is_group, ns_never, ns_t, u8, u16, u32
+from pyslirp.engine.base.header.icmpv6 cimport (
+    BEYOND_SCOPE, ICMPV6_ECHO, ICMPV6_ECHO_REPLY, ICMPV6_ERRORS, ICMPV6_PARAMETER_PROBLEM, ICMPV6_TIME_EXCEEDED,
+    ICMPV6_UNREACHABLE, PROBLEM_FIELD, PROBLEM_OPTION)
+from pyslirp.engine.base.header.ipv6 cimport IPV6_AT_PAYLOAD_LENGTH
+from pyslirp.engine.base.header.ipv6_extension cimport FRAGMENT6_AT_OFFSET
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, mac_is_group, u8, u32
 from pyslirp.engine.base.span cimport Span, span_at
 from pyslirp.engine.base.status cimport (
     ARP_ANSWERED, ARP_MALFORMED, ARP_NOT_OURS, ARP_SHORT, CLAIMED_DATAGRAM, CLAIMED_QUEUE_FULL, ETH_UNKNOWN_TYPE,
-    FRAGMENT_REASSEMBLED, FRAGMENT_TABLE_FULL, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST, ICMP_UNSUPPORTED,
-    IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE, IPV4_UNKNOWN_PROTOCOL, IPV6_IGNORED, NEIGHBOR_TABLE_FULL,
-    NEIGHBOR_UNRESOLVED, OK, PORT_TX_FULL, Status)
+    FRAGMENT_MALFORMED, FRAGMENT_REASSEMBLED, FRAGMENT_TABLE_FULL, FRAGMENT_TOO_BIG, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST,
+    ICMP_UNSUPPORTED, IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE, IPV4_IGNORED, IPV6_BAD_DESTINATION, IPV6_BAD_SOURCE, IPV6_IGNORED,
+    IPV6_MULTICAST, OK, PORT_TX_FULL, Status)
 from pyslirp.engine.codecs.build cimport build_arp, build_ethernet, build_padding
 from pyslirp.engine.codecs.offload cimport Offload
 from pyslirp.engine.codecs.parse cimport (
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet, parse_ethernet, parse_ip,
-    parse_ip_at, parse_transport)
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet,
+    parse_ethernet, parse_ip, parse_ip_at, parse_transport)
 from pyslirp.engine.core.datagrams cimport datagram_input
-from pyslirp.engine.core.output cimport out_arp_request, out_commit, out_frame, out_icmp, out_icmp_error, out_waiting
+from pyslirp.engine.core.discovery cimport discovery_input, discovery_is
+from pyslirp.engine.core.neighbors cimport addr_is_group, neighbor_learned
+from pyslirp.engine.core.output cimport out_commit, out_frame, out_icmp, out_icmp_error, out_icmpv6_error
 from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_with
-from pyslirp.engine.core.streams cimport stream_abort, stream_input, streams_run
+from pyslirp.engine.core.streams cimport stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
-from pyslirp.engine.core.world cimport UdpClaim, World, addr_in_net, world_next_hop, world_owns
+from pyslirp.engine.core.world cimport (
+    UdpClaim, World, addr_is_link_local, addr_is_zero, world_on_link, world_owns, world_voice)
 from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE
-from pyslirp.engine.protocols.tcp.tcb cimport END_UNREACHABLE
 from pyslirp.engine.stores.counters cimport count, count_n
-from pyslirp.engine.stores.slab cimport slab_at, slab_span
-from pyslirp.engine.tables.flow cimport FLOW_DEAD, GUEST_SIDE, Flow, FlowKey, flow_key_set
-from pyslirp.engine.tables.neighbor cimport (
-    NEIGHBOR_INCOMPLETE, NEIGHBOR_PROBES, NEIGHBOR_REACHABLE, Neighbor, neighbor_add, neighbor_find, neighbor_give_up,
-    neighbor_learn, neighbor_retry_ns)
+from pyslirp.engine.tables.flow cimport FlowKey, flow_key_set
+from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_find
 from pyslirp.engine.tables.reassembly cimport reassembly_add, reassembly_evicted
 
 cdef enum:
@@ -37,62 +41,7 @@ cdef enum:
     ARP_REPLY = 2
 
 
-# -- neighbours -------------------------------------------------------------------------------------------------------
-
-cdef void neighbor_learned(World *w, const Addr *address, const u8 *mac, bint replace) noexcept nogil:
-    cdef Neighbor *n
-    if mac_is_group(mac) or world_owns(w, address) or _is_group(w, address):
-        return
-    if not addr_in_net(address, &w.net, w.prefix):
-        return
-    n = neighbor_find(&w.neighbors, address, w.now)
-    if n == NULL:
-        n = neighbor_add(&w.neighbors, address, w.now)
-        if n == NULL:
-            count(&w.counters, NEIGHBOR_TABLE_FULL)
-            return
-    elif n.state == NEIGHBOR_REACHABLE and (not replace or memcmp(n.mac, mac, 6) == 0):
-        return
-    neighbor_learn(&w.neighbors, n, mac)
-    w.hop.valid = False
-    w.unblock = True
-    out_waiting(w, n)
-
-
-cdef void _unreachable_guest(World *w, const Addr *address) noexcept nogil:
-    """Nobody answers for `address`: what the host has opened towards it fails, as a connect to a missing host does."""
-    cdef u32 i
-    cdef Flow *flow
-    for i in range(slab_span(&w.flow_slab)):
-        flow = <Flow *>slab_at(&w.flow_slab, i)
-        if (flow != NULL and flow.life != FLOW_DEAD and flow.inbound and flow.last_from_guest == flow.opened
-                and flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP
-                and addr_eq(world_next_hop(w, &flow.name[<int>GUEST_SIDE].key.guest), address)):
-            stream_abort(w, flow, END_UNREACHABLE, False)
-
-
-cdef void neighbors_check(World *w) noexcept nogil:
-    cdef u32 i
-    cdef Neighbor *n
-    cdef Addr address
-    w.neighbor_check = ns_never()
-    for i in range(slab_span(&w.neighbors.slab)):
-        n = <Neighbor *>slab_at(&w.neighbors.slab, i)
-        if n == NULL or n.state != NEIGHBOR_INCOMPLETE or n.probes == 0:
-            continue
-        if w.now - n.asked >= neighbor_retry_ns():
-            if n.probes >= NEIGHBOR_PROBES:
-                address = n.address
-                count_n(&w.counters, NEIGHBOR_UNRESOLVED, n.waiting != NULL)
-                _unreachable_guest(w, &address)
-                neighbor_give_up(&w.neighbors, n)
-                continue
-            n.probes += 1
-            n.asked = w.now
-            out_arp_request(w, &n.address)
-        if n.asked + neighbor_retry_ns() < w.neighbor_check:
-            w.neighbor_check = n.asked + neighbor_retry_ns()
-
+# -- ARP --------------------------------------------------------------------------------------------------------------
 
 cdef Status _arp(World *w, u32 port, const Packet *p) noexcept nogil:
     """RFC 826 and RFC 5227: answers for our own addresses only; a probe (sender 0.0.0.0) teaches nothing."""
@@ -127,7 +76,7 @@ cdef Status _arp(World *w, u32 port, const Packet *p) noexcept nogil:
     return ARP_ANSWERED
 
 
-# -- IPv4 -------------------------------------------------------------------------------------------------------------
+# -- IP ---------------------------------------------------------------------------------------------------------------
 
 cdef void _hand_up(World *w, const Packet *p, u32 port) noexcept nogil:
     """A datagram, or an echo reply, to whoever in Python waits for it."""
@@ -137,7 +86,7 @@ cdef void _hand_up(World *w, const Packet *p, u32 port) noexcept nogil:
         return
     punt.link = port
     memcpy(punt.mac, p.source_mac, 6)
-    flow_key_set(&punt.key, p.protocol, &p.source, p.source_port, &p.destination, p.destination_port)
+    flow_key_set(&punt.key, <u8>PROTO_ICMP if p.protocol == PROTO_ICMPV6 else p.protocol, &p.source, p.source_port, &p.destination, p.destination_port)
     count(&w.counters, CLAIMED_DATAGRAM)
 
 
@@ -155,49 +104,36 @@ cdef bint _claimed(World *w, const Packet *p, u32 port) noexcept nogil:
 
 cdef Status _icmp(World *w, const Packet *p, u32 port) noexcept nogil:
     cdef bint sent
-    if p.icmp_type == ICMP_ECHO:
+    if p.icmp_type == (ICMPV6_ECHO if p.v6 else ICMP_ECHO):
         if world_owns(w, &p.destination):
-            # To the gateway, the DNS alias: answered here (RFC 1122 3.2.2.6), with the data as it came.
-            sent = out_icmp(w, &p.destination, &p.source, ICMP_ECHO_REPLY, 0, (<u32>p.source_port << 16) | p.destination_port,
-                            p.payload, p.payload_bytes, 0)
+            # To the gateway, the DNS alias: answered here (RFC 1122 3.2.2.6, RFC 4443 4.2), with the data as it came.
+            sent = _echo_reply(w, p, &p.destination)
             return ICMP_ECHO_ANSWERED if sent else OK   # counted by its reason
-        if not w.forwarding:
-            return IPV4_BAD_DESTINATION
         datagram_input(w, p, port)
         return OK
-    if p.icmp_type == ICMP_UNREACHABLE or p.icmp_type == ICMP_TIME_EXCEEDED:
+    if p.icmp_type < ICMPV6_ERRORS if p.v6 else p.icmp_type == ICMP_UNREACHABLE or p.icmp_type == ICMP_TIME_EXCEEDED:
         return ICMP_ERROR_FROM_GUEST
-    if not w.forwarding and p.icmp_type == ICMP_ECHO_REPLY:
+    if not w.forwarding and p.icmp_type == (ICMPV6_ECHO_REPLY if p.v6 else ICMP_ECHO_REPLY):
         _hand_up(w, p, port)                            # a host of the simulator hears the answer to its ping
         return OK
     return ICMP_UNSUPPORTED
 
 
+cdef bint _echo_reply(World *w, const Packet *p, const Addr *source) noexcept nogil:
+    return out_icmp(w, source, &p.source, <u8>ICMPV6_ECHO_REPLY if p.v6 else <u8>ICMP_ECHO_REPLY, 0,
+                    (<u32>p.source_port << 16) | p.destination_port, p.payload, p.payload_bytes, 0)
+
+
 cdef void _expired(World *w, const Packet *p) noexcept nogil:
     """A packet with no TTL left: RFC 1812 5.3.1.  (With a TTL of 1 it goes out; the first real router says so.)"""
     cdef FlowKey key
+    if p.v6:
+        out_icmpv6_error(w, p, ICMPV6_TIME_EXCEEDED, 0, 0)
+        return
     if p.protocol == PROTO_ICMP and p.icmp_type != ICMP_ECHO:
         return                                          # no error about an error (RFC 1122 3.2.2)
     flow_key_set(&key, p.protocol, &p.source, p.source_port, &p.destination, p.destination_port)
     out_icmp_error(w, &key, NULL, ICMP_TIME_EXCEEDED, 0, 0, p.l4_bytes, load32(p.l4 + 4), 0)
-
-
-cdef bint _is_group(const World *w, const Addr *address) noexcept nogil:
-    """Not a host: limited broadcast, multicast, "this network", and the net's broadcast in both forms (RFC 1812 5.3.5)."""
-    cdef u32 i
-    cdef bint ones = True, zeros = True
-    if not addr_is4(address):
-        return address.b[0] == 0xff
-    if address.b[12] >= 224 or address.b[12] == 0:
-        return True
-    if not addr_in_net(address, &w.net, w.prefix) or w.prefix >= 127:
-        return False
-    for i in range(w.prefix, 128):
-        if address.b[i // 8] & (0x80 >> (i % 8)):
-            zeros = False
-        else:
-            ones = False
-    return ones or zeros
 
 
 cdef Status _admit(const World *w, const Packet *p) noexcept nogil:
@@ -205,24 +141,53 @@ cdef Status _admit(const World *w, const Packet *p) noexcept nogil:
 
     Asked of what no service has claimed: DHCP's may come from 0.0.0.0, or from an address of another network.
     """
-    if _is_group(w, &p.destination) or (not w.forwarding and not world_owns(w, &p.destination)):
-        return IPV4_BAD_DESTINATION
-    if mac_is_group(p.destination_mac):
-        return IPV4_BAD_DESTINATION                     # an Ethernet broadcast is not forwarded (RFC 1812 5.3.4)
-    if _is_group(w, &p.source) or (w.forwarding and not addr_in_net(&p.source, &w.net, w.prefix)):
-        return IPV4_BAD_SOURCE                          # RFC 1812 5.3.8
+    if p.v6 and p.destination.b[0] == 0xff:
+        return IPV6_MULTICAST
+    if addr_is_group(w, &p.destination) or (not w.forwarding and not world_owns(w, &p.destination)):
+        return IPV6_BAD_DESTINATION if p.v6 else IPV4_BAD_DESTINATION
+    if mac_is_group(p.destination_mac):                 # an Ethernet broadcast is not forwarded (RFC 1812 5.3.4)
+        return IPV6_BAD_DESTINATION if p.v6 else IPV4_BAD_DESTINATION
+    if addr_is_group(w, &p.source) or (w.forwarding and not world_on_link(w, &p.source)):
+        return IPV6_BAD_SOURCE if p.v6 else IPV4_BAD_SOURCE     # RFC 1812 5.3.8
     return OK
+
+
+cdef bint _beyond_scope(World *w, const Packet *p) noexcept nogil:
+    """From a link-local address, of which nobody but us knows whose it is, to the world: RFC 4443 3.1, code 2."""
+    if not p.v6 or not addr_is_link_local(&p.source) or world_owns(w, &p.destination):
+        return False
+    out_icmpv6_error(w, p, ICMPV6_UNREACHABLE, BEYOND_SCOPE, 0)
+    return True
+
+
+cdef Status _multicast_icmp(World *w, const Packet *p, u32 port) noexcept nogil:
+    """ICMPv6 to a group: Neighbour Discovery, and a ping to all nodes or all routers (RFC 4443 section 4.2)."""
+    cdef u8 group = p.destination.b[15]
+    if p.icmp_type == ICMPV6_ECHO and not addr_is_zero(&p.source) and world_on_link(w, &p.source):
+        if (p.destination.w[0] == 0x000002ff and p.destination.w[1] == 0 and p.destination.w[2] == 0
+                and p.destination.b[12] == 0 and p.destination.b[13] == 0 and p.destination.b[14] == 0
+                and (group == 1 or (group == 2 and w.forwarding))):
+            return ICMP_ECHO_ANSWERED if _echo_reply(w, p, world_voice(w, &p.source)) else OK
+    return IPV6_MULTICAST
 
 
 cdef Status _transport(World *w, Packet *p, u32 port) noexcept nogil:
     cdef Status status = parse_transport(p)
     if status != OK:
+        if p.v6 and _admit(w, p) == OK:
+            _report_problem(w, p)
         return status
-    if p.protocol == PROTO_UDP and _claimed(w, p, port):
+    if p.protocol == PROTO_ICMPV6 and discovery_is(p.icmp_type):
+        return discovery_input(w, p, port)
+    if p.protocol == PROTO_ICMPV6 and p.destination.b[0] == 0xff:
+        return _multicast_icmp(w, p, port)
+    if p.protocol == PROTO_UDP and not (p.v6 and addr_is_zero(&p.source)) and _claimed(w, p, port):
         return OK
     status = _admit(w, p)
     if status != OK:
         return status
+    if _beyond_scope(w, p):
+        return IPV6_BAD_SOURCE
     if p.ttl == 0 and not world_owns(w, &p.destination):
         _expired(w, p)
         return OK
@@ -230,11 +195,23 @@ cdef Status _transport(World *w, Packet *p, u32 port) noexcept nogil:
         stream_input(w, p, port)
     elif p.protocol == PROTO_UDP:
         datagram_input(w, p, port)
-    elif p.protocol == PROTO_ICMP:
-        return _icmp(w, p, port)
     else:
-        return IPV4_UNKNOWN_PROTOCOL
+        return _icmp(w, p, port)                        # parse_transport has let nothing else pass
     return OK
+
+
+cdef void _report_problem(World *w, const Packet *p) noexcept nogil:
+    """RFC 8200 section 4: what was wrong with the headers, where it is to be reported."""
+    if p.problem >= 0:
+        out_icmpv6_error(w, p, ICMPV6_PARAMETER_PROBLEM, <u8>p.problem, p.problem_at)
+
+
+cdef Status _refused6(World *w, Packet *p, Status status) noexcept nogil:
+    """An IPv6 packet whose headers do not pass.  One with a strange option is reported to a group's sender too (RFC 4443 2.4)."""
+    if p.problem >= 0 and world_on_link(w, &p.source) and not world_owns(w, &p.source):
+        if p.destination.b[0] != 0xff or p.problem == PROBLEM_OPTION:
+            _report_problem(w, p)
+    return status
 
 
 cdef void _prove_mtu(World *w, const Packet *p) noexcept nogil:
@@ -248,32 +225,50 @@ cdef void _prove_mtu(World *w, const Packet *p) noexcept nogil:
         w.hop.valid = False
 
 
-cdef Status _ipv4(World *w, u32 port, Packet *p) noexcept nogil:
-    cdef Status status = parse_ip(p)
+cdef Status _whole(World *w, u32 port, Packet *p) noexcept nogil:
+    """A fragment; when it is the last one that was missing, the datagram."""
     cdef const u8 *l3
     cdef u32 l3_bytes
-    if status != OK:
-        return status
-    if world_owns(w, &p.source):
-        return IPV4_BAD_SOURCE
-    neighbor_learned(w, &p.source, p.source_mac, False)
-    if p.l3_bytes > 1500 and (p.offload == NULL or p.offload.gso_bytes == 0):
-        _prove_mtu(w, p)
-    if not p.fragment:
-        return _transport(w, p, port)
-    status = reassembly_add(w.reassembly, p, w.now, &l3, &l3_bytes)
+    cdef Status status = reassembly_add(w.reassembly, p, w.now, &l3, &l3_bytes)
     count_n(&w.counters, FRAGMENT_TABLE_FULL, reassembly_evicted(w.reassembly))
+    if p.v6 and (status == FRAGMENT_MALFORMED or status == FRAGMENT_TOO_BIG):
+        p.problem = PROBLEM_FIELD                       # RFC 8200 section 4.5
+        p.problem_at = IPV6_AT_PAYLOAD_LENGTH if status == FRAGMENT_MALFORMED else p.unfragmented + FRAGMENT6_AT_OFFSET
+        return _refused6(w, p, status)
     if status != FRAGMENT_REASSEMBLED:
         return status
     count(&w.counters, FRAGMENT_REASSEMBLED)
     p.checksum_good = False                             # what was said of a fragment was not said of the whole
     status = parse_ip_at(p, l3, l3_bytes)
     if status == OK:
-        status = _transport(w, p, port)
+        status = FRAGMENT_MALFORMED if p.fragment else _transport(w, p, port)      # no fragments of fragments
     # The whole lies in the table's buffer, which the next fragment may reuse: what streams have of it they hand on now.
     if w.tcp.arena.used:
         streams_run(w)
     return status
+
+
+cdef Status _ip(World *w, u32 port, Packet *p) noexcept nogil:
+    cdef Status status = parse_ip(p)
+    if status != OK:
+        return _refused6(w, p, status) if p.ethertype == ETHERTYPE_IPV6 else status
+    if world_owns(w, &p.source):
+        return IPV6_BAD_SOURCE if p.v6 else IPV4_BAD_SOURCE
+    if not p.v6:
+        neighbor_learned(w, &p.source, p.source_mac, False)
+    if p.l3_bytes > 1500 and (p.offload == NULL or p.offload.gso_bytes == 0):
+        _prove_mtu(w, p)
+    return _whole(w, port, p) if p.fragment else _transport(w, p, port)
+
+
+cdef Status _dispatch(World *w, u32 port, Packet *p) noexcept nogil:
+    if p.ethertype == ETHERTYPE_IPV4:
+        return _ip(w, port, p) if w.ipv4 else IPV4_IGNORED
+    if p.ethertype == ETHERTYPE_ARP:
+        return _arp(w, port, p) if w.ipv4 else IPV4_IGNORED
+    if p.ethertype == ETHERTYPE_IPV6:
+        return _ip(w, port, p) if w.ipv6 else IPV6_IGNORED
+    return ETH_UNKNOWN_TYPE
 
 
 cdef void input_frame(World *w, u32 port, const u8 *frame, u32 length, const Offload *offload) noexcept nogil:
@@ -286,13 +281,6 @@ cdef void input_frame(World *w, u32 port, const u8 *frame, u32 length, const Off
     if w.capturing:
         capture_frame(w, port, True, frame, length)
     if status == OK and switch_frame(w, port, &p):
-        if p.ethertype == ETHERTYPE_IPV4:
-            status = _ipv4(w, port, &p)
-        elif p.ethertype == ETHERTYPE_ARP:
-            status = _arp(w, port, &p)
-        elif p.ethertype == ETHERTYPE_IPV6:
-            status = IPV6_IGNORED
-        else:
-            status = ETH_UNKNOWN_TYPE
+        status = _dispatch(w, port, &p)
     if status != OK:
         count(&w.counters, status)

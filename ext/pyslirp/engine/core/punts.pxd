@@ -21,6 +21,7 @@ cdef enum PuntKind:
     PUNT_INBOUND = 11           # a forwarding listener has accepted: `a` descriptor, `flow` token of the rule
     PUNT_CONNECT = 12           # the host's connect of a flow has ended: `a` errno (0: it has succeeded)
     PUNT_STRANGER = 13          # a remote has begun a datagram flow: the payload is its address, `a` its port
+    PUNT_SOLICITATION = 14      # a guest looks for routers (RFC 4861 section 4.1)
 
 cdef struct Punt:
     u8 kind

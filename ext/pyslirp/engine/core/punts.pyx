@@ -87,6 +87,8 @@ cdef list punts_take(PuntQueue *q):
             out.append((p.kind, p.flow, p.a))
         elif p.kind == PUNT_STRANGER:
             out.append((p.kind, p.flow, _key(&p.key), (<char *>p.payload)[:p.length], p.a))
+        elif p.kind == PUNT_SOLICITATION:
+            out.append((p.kind, p.link, (<char *>p.mac)[:6], (<char *>p.key.guest.b)[:16]))
         elif p.kind == PUNT_INBOUND:
             out.append((p.kind, p.flow, p.a, (<char *>p.key.far.b)[:16], p.key.far_port))
         else:

@@ -9,7 +9,8 @@ from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES, Offload, offload_read
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.datagrams cimport datagram_expire
 from pyslirp.engine.core.flows cimport flow_dirty, flow_kill, flow_next_dirty, flows_unblock
-from pyslirp.engine.core.input cimport input_frame, neighbors_check
+from pyslirp.engine.core.input cimport input_frame
+from pyslirp.engine.core.neighbors cimport neighbors_check
 from pyslirp.engine.core.port cimport PORTS_MAX
 from pyslirp.engine.core.punts cimport punts_free, punts_init
 from pyslirp.engine.core.streams cimport stream_expire, stream_run, streams_init
@@ -44,6 +45,8 @@ cdef World *world_new(const u8 *seed) noexcept nogil:
     w.mtu = 1500
     w.prefix = 120
     w.forwarding = True
+    w.ipv4 = True
+    w.ip_id6 = <u32>(w.isn_key[1] >> 32)
     w.neighbor_check = ns_never()
     chunk_pool_init(&w.chunks, MEMORY_BYTES)
     slab_init(&w.flow_slab, sizeof(Flow), FLOWS_MAX)

@@ -3,7 +3,7 @@
 Nothing here reads a clock: every entry takes `now`.  Each call does bounded work.  Same calls, same seed: same frames.
 """
 
-from pyslirp.engine.base.ints cimport Addr, i32, i64, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport PuntQueue
@@ -38,28 +38,38 @@ cdef struct Hop:
     u8[6] mac
     u32 port
     u32 mtu
+    ns_t until                  # IPv6: when it must be looked up anew, to see whether its neighbour is still there
 
 cdef struct World:
     u8[6] mac                   # our MAC address
     bint forwarding             # we are the gateway: packets to any address are ours.  Else a host: only to our own
     u32 mtu                     # of the network: what is announced
+    bint ipv4                   # the families that are spoken; what is of another is dropped
+    bint ipv6
     Addr net
     u32 prefix                  # bits of `net`, counted in 128
+    Addr net6
+    u32 prefix6                 # bits of `net6`; 0: there is none, only fe80::/10 is on the link
     Addr router                 # next hop for what is not on the net; all zero: everything is on the link
+    Addr router6
     Addr[ADDRESSES_MAX] addresses
     u32 address_count
+    Addr gateway                # the first of them that is of IPv4: it speaks in ARP and ICMP errors; all zero: there is none
+    Addr gateway6               # the first of IPv6 that is not link-local
+    Addr link_local             # the first in fe80::/10: what speaks to such addresses
     UdpClaim[CLAIMS_MAX] claims
     u32 claim_count
     u64[2] hash_key
     u64[2] isn_key
     u16 ip_id
+    u32 ip_id6                  # added to what is the destination's own (RFC 7739 section 5.3)
     Counters counters
     ChunkPool chunks
     Port[PORTS_MAX] ports
     u32 port_serial             # of the port made last
     MacTable macs
     NeighborTable neighbors
-    ns_t neighbor_check         # when unresolved neighbours are asked again; ns_never()
+    ns_t neighbor_check         # when neighbours that have not answered are asked again; ns_never()
     FlowTable flows
     Slab flow_slab
     Slab tcp_slab
@@ -97,8 +107,28 @@ cdef inline bint world_owns(const World *w, const Addr *address) noexcept nogil:
             return True
     return False
 
+cdef inline bint addr_is_zero(const Addr *address) noexcept nogil:
+    return address.q[0] == 0 and address.q[1] == 0
+
+cdef inline bint addr_is_link_local(const Addr *address) noexcept nogil:
+    """fe80::/10 (RFC 4291 section 2.5.6)."""
+    return address.b[0] == 0xfe and address.b[1] & 0xc0 == 0x80
+
+cdef inline bint world_on_link(const World *w, const Addr *address) noexcept nogil:
+    """Is it an address of the network, whose owner would be on one of the links?"""
+    if addr_is4(address):
+        return addr_in_net(address, &w.net, w.prefix)
+    return addr_is_link_local(address) or (w.prefix6 != 0 and addr_in_net(address, &w.net6, w.prefix6))
+
 cdef inline const Addr *world_next_hop(const World *w, const Addr *to) noexcept nogil:
     """Whose MAC address a packet to `to` needs: the router's, where there is one and `to` is not on the net."""
-    if (w.router.q[0] or w.router.q[1]) and not addr_in_net(to, &w.net, w.prefix):
-        return &w.router
-    return to
+    cdef const Addr *router = &w.router if addr_is4(to) else &w.router6
+    return to if addr_is_zero(router) or world_on_link(w, to) else router
+
+cdef inline const Addr *world_voice(const World *w, const Addr *to) noexcept nogil:
+    """The address of ours that speaks to `to` in our own name: of its family, and of its scope where we have one."""
+    if addr_is4(to):
+        return &w.gateway
+    if addr_is_zero(&w.gateway6) or (addr_is_link_local(to) and not addr_is_zero(&w.link_local)):
+        return &w.link_local
+    return &w.gateway6

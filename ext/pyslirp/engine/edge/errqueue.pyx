@@ -11,40 +11,18 @@ from pyslirp.engine.base.sys.socket cimport (
     CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, MSG_DONTWAIT, MSG_ERRQUEUE, cmsghdr, msghdr, recvmsg, setsockopt)
 from pyslirp.engine.base.sys.uio cimport iovec
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get
-from pyslirp.engine.protocols.icmp cimport (
-    ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED,
-    UNREACHABLE_TOO_BIG)
+from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_TOO_BIG, icmp_from_v6
 
 cdef enum:
     CONTROL_WORDS = 32          # 256 bytes; an IP_RECVERR message has at most 60
-    ICMP6_UNREACHABLE = 1       # RFC 4443 section 3
-    ICMP6_TOO_BIG = 2
-    ICMP6_TIME_EXCEEDED = 3
 
 
 cdef bint errqueue_enable(int fd, bint v6, bint on) noexcept nogil:
     cdef int value = on
-    if v6:
+    if v6:                                      # one that takes IPv4 too (mapped) wants both
+        setsockopt(fd, IPPROTO_IP, IP_RECVERR, &value, sizeof(int))
         return setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &value, sizeof(int)) == 0
     return setsockopt(fd, IPPROTO_IP, IP_RECVERR, &value, sizeof(int)) == 0
-
-
-cdef void _from_icmp6(HostError *out, u8 kind, u8 code) noexcept nogil:
-    """RFC 7915 section 4.2, as far as a host sends it."""
-    if kind == ICMP6_TIME_EXCEEDED:
-        out.kind = ICMP_TIME_EXCEEDED
-        out.code = code
-    elif kind == ICMP6_TOO_BIG:
-        out.kind = ICMP_UNREACHABLE
-        out.code = UNREACHABLE_TOO_BIG
-    elif kind == ICMP6_UNREACHABLE:
-        out.kind = ICMP_UNREACHABLE
-        if code == 4:
-            out.code = UNREACHABLE_PORT
-        elif code == 1:
-            out.code = UNREACHABLE_PROHIBITED
-        else:
-            out.code = UNREACHABLE_HOST if code else UNREACHABLE_NET
 
 
 cdef void _read(HostError *out, const sock_extended_err *error) noexcept nogil:
@@ -56,7 +34,10 @@ cdef void _read(HostError *out, const sock_extended_err *error) noexcept nogil:
         out.kind = error.ee_type
         out.code = error.ee_code
     elif error.ee_origin == SO_EE_ORIGIN_ICMP6:
-        _from_icmp6(out, error.ee_type, error.ee_code)
+        out.kind = error.ee_type
+        out.code = error.ee_code
+        if not icmp_from_v6(&out.kind, &out.code):
+            out.kind = 0
     elif error.ee_origin == SO_EE_ORIGIN_LOCAL and error.ee_errno == EMSGSIZE:
         out.kind = ICMP_UNREACHABLE
         out.code = UNREACHABLE_TOO_BIG

@@ -1,4 +1,8 @@
-"""ICMP: what an errno of the host is to the guest, and the error message that tells it (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3.2)."""
+"""ICMP: what an errno of the host is to the guest, and the error message that tells it (RFC 792, RFC 1122 3.2.2, RFC 1812 4.3.2).
+
+Inside the engine an error speaks the words of ICMP, whatever the family: a host's socket of one may serve a guest of the
+other.  Into the words of ICMPv6 (RFC 4443), and back, it is put here alone; there and back nothing is lost.
+"""
 
 from pyslirp.engine.base.ints cimport i32, ns_t, u8, u32
 from pyslirp.engine.tables.flow cimport FlowKey
@@ -14,6 +18,9 @@ cdef enum:
     UNREACHABLE_PROTOCOL = 2
     UNREACHABLE_PORT = 3
     UNREACHABLE_TOO_BIG = 4
+    UNREACHABLE_ISOLATED = 8        # source host isolated (RFC 1122 3.2.2.1); ICMPv6's "beyond scope of source address"
+    UNREACHABLE_NET_PROHIBITED = 9  # ICMPv6's "reject route to destination"
+    UNREACHABLE_HOST_PROHIBITED = 10    # ICMPv6's "source address failed ingress/egress policy"
     UNREACHABLE_PROHIBITED = 13     # communication administratively prohibited (RFC 1812 5.2.7.1)
     ICMP_ERROR_RATE = 200           # error messages a second to the guests of one link, and at once (RFC 1812 4.3.2.8)
     ICMP_QUOTE_MAX = 576            # a whole error message is no longer than this (RFC 1812 4.3.2.3)
@@ -25,6 +32,9 @@ cdef struct ErrorLimit:
 
 cdef bint icmp_error_allowed(ErrorLimit *limit, ns_t now) noexcept nogil
 cdef u8 icmp_code_of_errno(i32 error) noexcept nogil                     # code of ICMP_UNREACHABLE
-# The packet that an error is about, as far as a flow remembers it: IPv4 header and eight bytes behind it; returns 28.
+# What an ICMP error is in ICMPv6, and the other way round; False: nothing, there is no such error.
+cdef bint icmp_to_v6(u8 *kind, u8 *code) noexcept nogil
+cdef bint icmp_from_v6(u8 *kind, u8 *code) noexcept nogil
+# The packet that an error is about, as far as a flow remembers it: IP header and eight bytes behind it; returns 28 or 48.
 # `word` is the second of those: TCP's sequence number, UDP's length and checksum, echo's identifier and sequence.
 cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 word) noexcept nogil

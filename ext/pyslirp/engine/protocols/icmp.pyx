@@ -5,9 +5,12 @@ from libc.errno cimport EACCES, EHOSTDOWN, EHOSTUNREACH, EMSGSIZE, EPERM, ENOPRO
 from libc.string cimport memcpy
 
 from pyslirp.engine.base.endian cimport store16, store32
-from pyslirp.engine.base.ints cimport Addr, i32, ns_t, u8, u32
-from pyslirp.engine.codecs.build cimport IPV4_HEADER, build_ipv4
-from pyslirp.engine.codecs.parse cimport PROTO_ICMP
+from pyslirp.engine.base.header.icmpv6 cimport (
+    ADDRESS_UNREACHABLE, BEYOND_SCOPE, ICMPV6_ECHO, ICMPV6_PARAMETER_PROBLEM, ICMPV6_TIME_EXCEEDED, ICMPV6_TOO_BIG,
+    ICMPV6_UNREACHABLE, NO_ROUTE, POLICY_FAILED, PORT_UNREACHABLE6, PROBLEM_NEXT_HEADER, PROHIBITED6, REJECT_ROUTE)
+from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, ns_t, u8, u32
+from pyslirp.engine.codecs.build cimport build_ip
+from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_ICMPV6
 from pyslirp.engine.tables.flow cimport FlowKey, flow_key_set
 
 cdef enum:
@@ -38,17 +41,82 @@ cdef u8 icmp_code_of_errno(i32 error) noexcept nogil:
     return UNREACHABLE_NET
 
 
-cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 word) noexcept nogil:
-    build_ipv4(at, &key.guest, &key.far, key.protocol, ttl, 0, 0, payload_bytes, 0, False, True)
-    if key.protocol == PROTO_ICMP:
-        at[IPV4_HEADER] = 8
-        at[IPV4_HEADER + 1] = 0
-        store16(at + IPV4_HEADER + 2, 0)
+cdef u8 _code_to_v6(u8 code) noexcept nogil:
+    if code == UNREACHABLE_PORT:
+        return PORT_UNREACHABLE6
+    if code == UNREACHABLE_PROHIBITED:
+        return PROHIBITED6
+    if code == UNREACHABLE_NET:
+        return NO_ROUTE
+    if code == UNREACHABLE_ISOLATED:
+        return BEYOND_SCOPE
+    if code == UNREACHABLE_HOST_PROHIBITED:
+        return POLICY_FAILED
+    return REJECT_ROUTE if code == UNREACHABLE_NET_PROHIBITED else ADDRESS_UNREACHABLE
+
+
+cdef bint icmp_to_v6(u8 *kind, u8 *code) noexcept nogil:
+    if kind[0] == ICMP_TIME_EXCEEDED:
+        kind[0] = ICMPV6_TIME_EXCEEDED
+        return True
+    if kind[0] != ICMP_UNREACHABLE:
+        return False                            # a parameter problem is of the other family's header
+    if code[0] == UNREACHABLE_TOO_BIG:
+        kind[0] = ICMPV6_TOO_BIG
+        code[0] = 0
+    elif code[0] == UNREACHABLE_PROTOCOL:
+        kind[0] = ICMPV6_PARAMETER_PROBLEM
+        code[0] = PROBLEM_NEXT_HEADER
     else:
-        store16(at + IPV4_HEADER, key.guest_port)
-        store16(at + IPV4_HEADER + 2, key.far_port)
-    store32(at + IPV4_HEADER + 4, word)
-    return IPV4_HEADER + 8
+        kind[0] = ICMPV6_UNREACHABLE
+        code[0] = _code_to_v6(code[0])
+    return True
+
+
+cdef u8 _code_from_v6(u8 code) noexcept nogil:
+    if code == PORT_UNREACHABLE6:
+        return UNREACHABLE_PORT
+    if code == PROHIBITED6:
+        return UNREACHABLE_PROHIBITED
+    if code == NO_ROUTE:
+        return UNREACHABLE_NET
+    if code == BEYOND_SCOPE:
+        return UNREACHABLE_ISOLATED
+    if code == POLICY_FAILED:
+        return UNREACHABLE_HOST_PROHIBITED
+    return UNREACHABLE_NET_PROHIBITED if code == REJECT_ROUTE else UNREACHABLE_HOST
+
+
+cdef bint icmp_from_v6(u8 *kind, u8 *code) noexcept nogil:
+    if kind[0] == ICMPV6_TIME_EXCEEDED:
+        kind[0] = ICMP_TIME_EXCEEDED
+    elif kind[0] == ICMPV6_TOO_BIG:
+        kind[0] = ICMP_UNREACHABLE
+        code[0] = UNREACHABLE_TOO_BIG
+    elif kind[0] == ICMPV6_UNREACHABLE:
+        kind[0] = ICMP_UNREACHABLE
+        code[0] = _code_from_v6(code[0])
+    elif kind[0] == ICMPV6_PARAMETER_PROBLEM and code[0] == PROBLEM_NEXT_HEADER:
+        kind[0] = ICMP_UNREACHABLE
+        code[0] = UNREACHABLE_PROTOCOL
+    else:
+        return False
+    return True
+
+
+cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 word) noexcept nogil:
+    cdef bint v4 = addr_is4(&key.guest), echo = key.protocol == PROTO_ICMP
+    cdef u8 *l4 = at + build_ip(at, &key.guest, &key.far, <u8>PROTO_ICMPV6 if echo and not v4 else key.protocol, ttl, 0, 0,
+                                payload_bytes)
+    if echo:
+        l4[0] = <u8>ICMP_ECHO if v4 else <u8>ICMPV6_ECHO
+        l4[1] = 0
+        store16(l4 + 2, 0)
+    else:
+        store16(l4, key.guest_port)
+        store16(l4 + 2, key.far_port)
+    store32(l4 + 4, word)
+    return <u32>(l4 - at) + 8
 
 
 # -- for tests ---------------------------------------------------------------------------------------------------------
@@ -65,6 +133,15 @@ cdef class _Limit:
 
 def _code_of_errno(i32 error):
     return icmp_code_of_errno(error)
+
+
+def _to_v6(u8 kind, u8 code):
+    """(type, code), or None."""
+    return (kind, code) if icmp_to_v6(&kind, &code) else None
+
+
+def _from_v6(u8 kind, u8 code):
+    return (kind, code) if icmp_from_v6(&kind, &code) else None
 
 
 def _quote(tuple name not None, u8 ttl, u32 payload_bytes, u32 word):

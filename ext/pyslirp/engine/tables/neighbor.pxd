@@ -2,9 +2,18 @@
 
 States.  INCOMPLETE: asked, not answered; up to NEIGHBOR_PROBES requests a NEIGHBOR_RETRY_NS apart, then what waited is
 told and the entry is removed, or, if flows still bear its name, left alone until it is wanted again (`probes` is 0).
-REACHABLE: learned from ARP, from DHCP, or from the first IP packet of an unknown address inside the network;
+REACHABLE: learned from ARP, from DHCP, or from the first IPv4 packet of an unknown address inside the network;
 INCOMPLETE again when it is wanted and its link has gone.  An ARP message replaces the MAC, an IP packet never does
-(RFC 826; a guest that is moved announces itself).  The port is not kept here: the switch knows by MAC, so a guest that
+(RFC 826; a guest that is moved announces itself).
+
+An IPv6 neighbour is learned from Neighbour Discovery and DHCPv6 alone, and goes on being asked (RFC 4861 section 7.3):
+
+    REACHABLE   it has answered within NEIGHBOR_REACHABLE_NS
+    STALE       that was longer ago, or it was only heard of
+    DELAY       STALE, and sent to; asked after NEIGHBOR_DELAY_NS, unless it is heard before
+    PROBE       asked, up to NEIGHBOR_PROBES times; without an answer INCOMPLETE
+
+All but INCOMPLETE are sent to.  The port is not kept here: the switch knows by MAC, so a guest that
 comes back on another port is found.
 """
 
@@ -19,6 +28,9 @@ cdef enum:
 cdef enum NeighborState:
     NEIGHBOR_INCOMPLETE = 1
     NEIGHBOR_REACHABLE = 2
+    NEIGHBOR_STALE = 3
+    NEIGHBOR_DELAY = 4
+    NEIGHBOR_PROBE = 5
 
 # The packet that waits for an address, without its IP header: only the latest one (RFC 1122 section 2.3.2.2).
 cdef struct WaitingPacket:
@@ -36,11 +48,12 @@ cdef struct Neighbor:
     Neighbor *chain
     u8 mac[6]
     u8 state
-    u8 probes                           # requests sent while INCOMPLETE; 0: nobody is asking
+    u8 probes                           # requests sent while INCOMPLETE or in PROBE; 0: nobody is asking
     u32 mtu                             # largest IP packet the guest has proved to take (at least 576)
     u32 flows                           # of this guest; while there are any the entry stays
     ns_t used                           # last looked up
-    ns_t asked                          # last request sent
+    ns_t asked                          # last request sent; of DELAY: when it began
+    ns_t confirmed                      # IPv6: when it was last known to be there
     WaitingPacket *waiting              # owned; NULL: none
 
 cdef struct NeighborTable:
@@ -61,5 +74,16 @@ cdef void neighbor_remove(NeighborTable *t, Neighbor *n) noexcept nogil
 cdef void neighbor_learn(NeighborTable *t, Neighbor *n, const u8 *mac) noexcept nogil          # -> REACHABLE
 cdef void neighbor_lost(NeighborTable *t, Neighbor *n) noexcept nogil                          # -> INCOMPLETE, to be asked anew
 cdef void neighbor_give_up(NeighborTable *t, Neighbor *n) noexcept nogil                       # nobody has answered
+cdef void neighbor_stale(NeighborTable *t, Neighbor *n, const u8 *mac) noexcept nogil          # -> STALE
+cdef void neighbor_confirm(Neighbor *n, ns_t now) noexcept nogil                               # -> REACHABLE, of one not INCOMPLETE
+# An IPv6 neighbour is about to be sent to: True where it has thereby begun to be in DELAY.
+cdef bint neighbor_wanted(Neighbor *n, ns_t now) noexcept nogil
+cdef inline bint neighbor_known(const Neighbor *n) noexcept nogil:
+    """Is there a MAC address to send to?"""
+    return n.state != NEIGHBOR_INCOMPLETE
 cdef inline ns_t neighbor_retry_ns() noexcept nogil:
-    return 1000000000
+    return 1000000000                   # RFC 4861 section 10: RETRANS_TIMER
+cdef inline ns_t neighbor_delay_ns() noexcept nogil:
+    return 5 * <ns_t>1000000000         # DELAY_FIRST_PROBE_TIME
+cdef inline ns_t neighbor_reachable_ns() noexcept nogil:
+    return 30 * <ns_t>1000000000        # REACHABLE_TIME, without its random part: nobody else has our clock

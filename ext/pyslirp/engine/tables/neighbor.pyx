@@ -127,8 +127,29 @@ cdef void neighbor_learn(NeighborTable *t, Neighbor *n, const u8 *mac) noexcept 
     memcpy(n.mac, mac, 6)
 
 
+cdef void neighbor_stale(NeighborTable *t, Neighbor *n, const u8 *mac) noexcept nogil:
+    neighbor_learn(t, n, mac)
+    n.state = NEIGHBOR_STALE
+
+
+cdef void neighbor_confirm(Neighbor *n, ns_t now) noexcept nogil:
+    n.state = NEIGHBOR_REACHABLE
+    n.probes = 0
+    n.confirmed = now
+
+
+cdef bint neighbor_wanted(Neighbor *n, ns_t now) noexcept nogil:
+    if n.state == NEIGHBOR_REACHABLE and now - n.confirmed >= neighbor_reachable_ns():
+        n.state = NEIGHBOR_STALE
+    if n.state != NEIGHBOR_STALE:
+        return False
+    n.state = NEIGHBOR_DELAY
+    n.asked = now
+    return True
+
+
 cdef void neighbor_lost(NeighborTable *t, Neighbor *n) noexcept nogil:
-    if n.state == NEIGHBOR_REACHABLE:
+    if n.state != NEIGHBOR_INCOMPLETE:
         t.incomplete += 1
     n.state = NEIGHBOR_INCOMPLETE
     n.probes = 0
@@ -178,7 +199,7 @@ cdef class _Table:
         cdef Neighbor *n = neighbor_find(&self.table, &raw, now)
         if n == NULL:
             return None
-        return {"reachable": n.state == NEIGHBOR_REACHABLE, "mac": n.mac[:6], "probes": n.probes, "flows": n.flows, "mtu": n.mtu,
+        return {"reachable": neighbor_known(n), "state": n.state, "confirmed": n.confirmed, "mac": n.mac[:6], "probes": n.probes, "flows": n.flows, "mtu": n.mtu,
                 "used": n.used, "asked": n.asked}
 
     def change(self, bytes address not None, ns_t now, u8 probes, u32 flows):
@@ -190,6 +211,15 @@ cdef class _Table:
         if len(mac) != 6:
             raise ValueError("a MAC address has six bytes")
         neighbor_learn(&self.table, self.at(address, now), <const u8 *>mac)
+
+    def stale(self, bytes address not None, ns_t now, bytes mac not None):
+        neighbor_stale(&self.table, self.at(address, now), <const u8 *>mac)
+
+    def confirm(self, bytes address not None, ns_t now):
+        neighbor_confirm(self.at(address, now), now)
+
+    def wanted(self, bytes address not None, ns_t now):
+        return neighbor_wanted(self.at(address, now), now)
 
     def lose(self, bytes address not None, ns_t now):
         neighbor_lost(&self.table, self.at(address, now))

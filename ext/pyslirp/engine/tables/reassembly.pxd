@@ -1,4 +1,4 @@
-"""IPv4 reassembly, bounded in datagrams, bytes and time; overlaps drop the whole datagram (RFC 8200, RFC 5722)."""
+"""Reassembly, bounded in datagrams, bytes and time; overlaps drop the whole datagram (RFC 8200, RFC 5722)."""
 
 from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.status cimport Status
@@ -16,7 +16,7 @@ cdef struct Reassembly                  # opaque: entries, their buffers, siphas
 cdef Reassembly *reassembly_new(const u64 *hash_key) noexcept nogil    # NULL when out of memory
 cdef void reassembly_free(Reassembly *r) noexcept nogil
 # Takes one fragment (p.fragment is set).  FRAGMENT_RECEIVED: kept, more needed.  FRAGMENT_REASSEMBLED: *l3 and
-# *l3_bytes are a whole datagram with a corrected IPv4 header (total length, no fragment bits, checksum), valid until
+# *l3_bytes are a whole datagram with a corrected header (length, no fragment bits or header, checksum), valid until
 # the next call.  Anything else: dropped for that reason, and all of its datagram too unless FRAGMENT_MALFORMED.
 cdef Status reassembly_add(Reassembly *r, const Packet *p, ns_t now, const u8 **l3, u32 *l3_bytes) noexcept nogil
 cdef ns_t reassembly_deadline(const Reassembly *r) noexcept nogil

@@ -1,10 +1,10 @@
-"""IPv4 reassembly: bounded in datagrams, bytes, pieces and time; a contradiction drops the whole datagram.
+"""Reassembly of IPv4 and IPv6: bounded in datagrams, bytes, pieces and time; a contradiction drops the whole datagram.
 
 Goal: put together what an honest guest sends, in any order and with duplicates, and let a hostile one gain nothing: no
 memory beyond its limits, no ambiguity about what a datagram said, no piece of it seen by anyone before it is whole.
 
-A datagram is known by (source, destination, identification, protocol), RFC 791 section 3.2.  Its payload is written to
-where it belongs in one buffer, with room for the header in front, so that the whole datagram lies there when the last
+A datagram is known by (source, destination, identification, protocol), RFC 791 section 3.2; in IPv6 without the protocol
+(RFC 8200 section 4.5), because what follows is said by the first fragment alone.  Its payload is written to where it belongs in one buffer, with room for the header in front, so that the whole datagram lies there when the last
 piece has come.  Pieces are kept as a sorted list of (start, end).  They never overlap, so the datagram is whole when
 their lengths add up to its end; RFC 815's holes are not needed.
 
@@ -16,6 +16,7 @@ States of a datagram:
     piece                                                          outcome
     no payload, or not the last and not a multiple of 8            FRAGMENT_MALFORMED, this piece only
     end over 65535 with the header (ping of death)                 FRAGMENT_TOO_BIG, dropped
+        IPv6: with what is in front of its Fragment header, but without the 40 bytes of the IPv6 header
     same start and end and bytes as one before                     FRAGMENT_RECEIVED, nothing changed
     overlaps one before in any other way (teardrop)                FRAGMENT_OVERLAP, dropped
     a second end, or bytes past the end                            FRAGMENT_OVERLAP, dropped
@@ -43,15 +44,17 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.endian cimport store16
 from pyslirp.engine.base.header.ipv4 cimport *
+from pyslirp.engine.base.header.ipv6 cimport IPV6_AT_PAYLOAD_LENGTH, IPV6_BYTES
 from pyslirp.engine.base.ints cimport Addr, addr_eq, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.status cimport *
 from pyslirp.engine.codecs.parse cimport Packet, parse_ip_at
+from pyslirp.engine.codecs.parse_ipv6 cimport IPV6_HEADERS_MAX
 from pyslirp.engine.stores.checksum cimport sum_bytes, sum_store
 from pyslirp.engine.stores.siphash cimport siphash
 
 cdef enum:
     BUCKETS = 128               # twice REASSEMBLY_DATAGRAMS, a power of two
-    HEADROOM = IPV4_BYTES_MAX   # in front of the payload, for the header of the first fragment
+    HEADROOM = IPV6_HEADERS_MAX  # in front of the payload, for the headers of the first fragment
     BUFFER_FIRST = 4096         # bytes of a buffer to begin with; it grows by doubling
     BUFFER_MAX = HEADROOM + IPV4_TOTAL_MAX
     PIECES_FIRST = 8
@@ -60,7 +63,7 @@ cdef struct Key:
     Addr source
     Addr destination
     u32 identification
-    u32 protocol                # wide, so that there is no padding to hash
+    u32 protocol                # wide, so that there is no padding to hash; of IPv6 always 0
 
 cdef struct Extent:
     u16 start                   # offset in the payload of the datagram
@@ -80,7 +83,10 @@ cdef struct Datagram:
     u32 piece_room
     u32 got                     # bytes of payload that have come
     u32 end                     # bytes of payload there will be; 0: not known yet
-    u32 header_bytes            # of the first fragment, whose header is used; 0: not come yet
+    u32 header_bytes            # of the first fragment, whose headers are used; 0: not come yet
+    u8 protocol                 # IPv6: what the first fragment's Fragment header announces
+    u32 named_at                # IPv6: where in the headers that is written in place of the Fragment header's number
+    bint v6
 
 cdef struct Reassembly:
     u64 hash_key[2]
@@ -169,9 +175,9 @@ cdef u64 reassembly_bytes(const Reassembly *r) noexcept nogil:
 cdef Status _take(Reassembly *r, Datagram *d, const Packet *p, u32 start, u32 end) noexcept nogil:
     """Put the payload where it belongs; anything but FRAGMENT_RECEIVED dooms the datagram."""
     cdef const u8 *payload = p.l3 + p.l3_header
-    cdef u32 header_bytes = p.l3_header if start == 0 else d.header_bytes
+    cdef u32 header_bytes = _kept(p) if start == 0 else d.header_bytes
     cdef u32 at
-    if max(header_bytes, <u32>IPV4_BYTES) + max(end, _highest(d)) > IPV4_TOTAL_MAX:
+    if _counted(p.v6, header_bytes) + max(end, _highest(d)) > IPV4_TOTAL_MAX:
         return FRAGMENT_TOO_BIG
     if not _agrees_on_the_end(d, end, p.more_fragments):
         return FRAGMENT_OVERLAP
@@ -189,19 +195,37 @@ cdef Status _take(Reassembly *r, Datagram *d, const Packet *p, u32 start, u32 en
     if not p.more_fragments:
         d.end = end
     if start == 0:
-        d.header_bytes = p.l3_header
-        memcpy(d.buffer + HEADROOM - p.l3_header, p.l3, p.l3_header)
+        d.header_bytes = header_bytes
+        d.protocol = p.protocol
+        d.named_at = p.fragment_named_at
+        memcpy(d.buffer + HEADROOM - header_bytes, p.l3, header_bytes)
     return FRAGMENT_RECEIVED
+
+
+cdef inline u32 _kept(const Packet *p) noexcept nogil:
+    """Bytes of header that the whole datagram has too."""
+    return p.unfragmented if p.v6 else p.l3_header
+
+
+cdef inline u32 _counted(bint v6, u32 header_bytes) noexcept nogil:
+    """How much of them the 16-bit length of the whole counts."""
+    if not v6:
+        return max(header_bytes, <u32>IPV4_BYTES)
+    return header_bytes - IPV6_BYTES if header_bytes > IPV6_BYTES else 0
 
 
 cdef const u8 *_finish(Reassembly *r, Datagram *d, u32 *l3_bytes) noexcept nogil:
     """The whole datagram, with a header that says so; the entry is gone then."""
     cdef u8 *header = d.buffer + HEADROOM - d.header_bytes
     l3_bytes[0] = d.header_bytes + d.end
-    store16(header + IPV4_AT_TOTAL_LENGTH, <u16>l3_bytes[0])
-    store16(header + IPV4_AT_FRAGMENT, 0)
-    store16(header + IPV4_AT_CHECKSUM, 0)
-    sum_store(header + IPV4_AT_CHECKSUM, sum_bytes(header, d.header_bytes, 0))
+    if d.v6:
+        header[d.named_at] = d.protocol
+        store16(header + IPV6_AT_PAYLOAD_LENGTH, <u16>(l3_bytes[0] - IPV6_BYTES))
+    else:
+        store16(header + IPV4_AT_TOTAL_LENGTH, <u16>l3_bytes[0])
+        store16(header + IPV4_AT_FRAGMENT, 0)
+        store16(header + IPV4_AT_CHECKSUM, 0)
+        sum_store(header + IPV4_AT_CHECKSUM, sum_bytes(header, d.header_bytes, 0))
     r.finished = d.buffer
     r.bytes -= d.room
     d.buffer = NULL
@@ -302,7 +326,7 @@ cdef Datagram *_find_or_make(Reassembly *r, const Packet *p, ns_t now) noexcept 
     key.source = p.source
     key.destination = p.destination
     key.identification = p.identification
-    key.protocol = p.protocol
+    key.protocol = 0 if p.v6 else p.protocol
     bucket = _bucket(r, &key)
     d = r.buckets[bucket]
     while d != NULL and memcmp(&d.key, &key, sizeof(key)):
@@ -317,6 +341,7 @@ cdef Datagram *_find_or_make(Reassembly *r, const Packet *p, ns_t now) noexcept 
     if d == NULL:
         return NULL
     d.key = key
+    d.v6 = p.v6
     d.deadline = now + <ns_t>REASSEMBLY_SECONDS * 1000000000
     d.chain = r.buckets[bucket]
     r.buckets[bucket] = d
@@ -395,7 +420,7 @@ cdef void _forget(Reassembly *r, Datagram *d) noexcept nogil:
 
 @cython.final
 cdef class _Table:
-    """A Reassembly, fed with IPv4 datagrams as bytes."""
+    """A Reassembly, fed with datagrams as bytes."""
 
     cdef Reassembly *table
 

@@ -150,3 +150,26 @@ def test_what_was_built_is_parsed(source: IPv4Address, target: IPv4Address, one:
         status, fields = _parse(build._padding(ethernet + datagram(source, target, protocol, transport)))
         assert status == 0
         assert (fields["source_port"], fields["destination_port"], fields["payload"]) == (one, other, payload)
+
+
+@given(v6, v6, bytes_8, bytes_8, payloads)
+def test_icmpv6(source: IPv6Address, destination: IPv6Address, kind: int, code: int, body: bytes) -> None:
+    built = build._icmpv6(source.packed, destination.packed, kind, code, body)
+    assert built[:2] + built[4:] == bytes([kind, code]) + body
+    assert is_good(pseudo_header(source.packed, destination.packed, 58, len(built)) + built)
+
+
+@pytest.mark.parametrize(("kind", "flags", "option"), [(135, 0, 1), (136, 0xE0, 2)])
+def test_neighbour_discovery(kind: int, flags: int, option: int) -> None:
+    """RFC 4861 sections 4.3, 4.4 and 4.6.1."""
+    source, target = IPv6Address("fe80::2"), IPv6Address("fec0::15")
+    built = build._neighbor(source.packed, target.packed, kind, flags, target.packed, option, MAC)
+    assert built[:2] == bytes([kind, 0])
+    assert built[4:] == bytes([flags, 0, 0, 0]) + target.packed + bytes([option, 1]) + MAC
+    assert is_good(pseudo_header(source.packed, target.packed, 58, len(built)) + built)
+
+
+@given(bytes_8, st.integers(0, 8191).map(lambda units: units * 8), st.booleans(), words)
+def test_a_fragment_header(protocol: int, offset: int, more: bool, identification: int) -> None:
+    header = dpkt.ip6.IP6FragmentHeader(build._fragment6(protocol, offset, more, identification))
+    assert (header.nxt, header.frag_off * 8, header.m_flag, header.id) == (protocol, offset, more, identification)

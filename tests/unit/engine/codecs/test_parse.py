@@ -12,6 +12,7 @@ from pyslirp import addresses
 from pyslirp.engine.codecs.parse import _parse, _parse_fragment_as_transport
 from tests.oracle import headers
 from tests.oracle.headers import HOST, echo, ethernet, ipv4, tcp, udp, with_checksum
+from tests.oracle.headers_ipv6 import ipv6, udp6
 from tests.oracle.status import name_of
 
 ports = st.integers(1, 65535)
@@ -134,7 +135,9 @@ def ip_with(at: int, value: bytes, **fields: Any) -> bytes:
         (bytes(13), "eth.short"),
         (bytes(14), "eth.unknown_type"),
         (ethernet(bytes(40), 0x0806), "eth.unknown_type"),
-        (ethernet(bytes(40), 0x86DD), "ipv6.ignored"),
+        (ethernet(bytes(40), 0x86DD), "ipv6.bad_version"),
+        (ethernet(ipv4(udp(b"x"), 17) + bytes(40), 0x86DD), "ipv6.bad_version"),
+        (ethernet(ipv6(udp6(b"x"), 17)), "ipv4.bad_version"),
         (ethernet(b""), "ipv4.short"),
         (ethernet(bytes(19)), "ipv4.short"),
         (ip_with(0, b"\x65"), "ipv4.bad_version"),

@@ -242,7 +242,7 @@ def test_a_neighbour_is_described() -> None:
     net = Net()
     guest = net.guest()
     assert net.core.neighbors() == [
-        {"address": ip(guest.ip), "mac": guest.mac, "reachable": True, "mtu": 1500, "flows": 0}
+        {"address": ip(guest.ip), "mac": guest.mac, "reachable": True, "state": "reachable", "mtu": 1500, "flows": 0}
     ]
 
 

@@ -37,6 +37,7 @@ def test_order_is_kept_and_taking_empties() -> None:
         (core.KIND_INBOUND, (11, 5, -7, bytes(16), 0)),
         (core.KIND_CONNECT, (12, 5, -7)),
         (core.KIND_STRANGER, (13, 5, NOBODY, b"", -7)),
+        (core.KIND_SOLICITATION, (14, 3, bytes(6), bytes(16))),
     ],
 )
 def test_each_kind_has_its_form(kind: int, punt: tuple[object, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import dpkt
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyslirp.addresses import pack
-from pyslirp.engine.protocols.icmp import _code_of_errno, _Limit, _quote
+from pyslirp.engine.protocols.icmp import _code_of_errno, _from_v6, _Limit, _quote, _to_v6
 from tests.oracle.checksum import is_good
 
 SECOND = 1_000_000_000
@@ -69,6 +69,45 @@ def test_a_quoted_echo_request_is_one() -> None:
     raw = _quote((1, pack(GUEST), 7, pack(FAR), 0), 64, 64, 0x00070002)
     message = dpkt.icmp.ICMP(raw[20:])
     assert (message.type, message.code, message.data.id, message.data.seq) == (8, 0, 7, 2)
+
+
+@pytest.mark.parametrize(
+    ("v4", "v6"),
+    [
+        ((3, 0), (1, 0)),  # no route to destination
+        ((3, 13), (1, 1)),  # administratively prohibited
+        ((3, 8), (1, 2)),  # beyond the scope of the source address
+        ((3, 1), (1, 3)),  # address unreachable
+        ((3, 3), (1, 4)),  # port unreachable
+        ((3, 10), (1, 5)),  # failed ingress or egress policy
+        ((3, 9), (1, 6)),  # reject route
+        ((3, 4), (2, 0)),  # packet too big
+        ((11, 0), (3, 0)),  # time exceeded on the way
+        ((11, 1), (3, 1)),  # in reassembly
+        ((3, 2), (4, 1)),  # unrecognized next header
+    ],
+)
+def test_errors_in_the_words_of_the_other_family(v4: tuple[int, int], v6: tuple[int, int]) -> None:
+    """RFC 4443 section 3; there and back nothing is lost (libslirp's ICMPv6 errors bore ICMP's types)."""
+    assert _to_v6(*v4) == v6
+    assert _from_v6(*v6) == v4
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_what_is_no_error_there_is_none_here(kind: int, code: int) -> None:
+    assert (_to_v6(kind, code) is None) == (kind not in (3, 11))
+    assert (_from_v6(kind, code) is None) == (kind not in (1, 2, 3) and (kind, code) != (4, 1))
+
+
+@pytest.mark.parametrize(("protocol", "number"), [(6, 6), (17, 17), (1, 58)])
+def test_a_quote_of_ipv6(protocol: int, number: int) -> None:
+    guest, far = IPv6Address("fec0::15"), IPv6Address("2001:db8::1")
+    raw = _quote((protocol, pack(guest), 5000, pack(far), 53), 3, 1000, 0x00070002)
+    packet = dpkt.ip6.IP6(raw)
+    assert (packet.src, packet.dst, packet.nxt, packet.hlim, packet.plen) == (guest.packed, far.packed, number, 3, 1000)
+    assert len(raw) == 48
+    ports = b"\x13\x88\x00\x35" if protocol != 1 else b"\x80\0\0\0"
+    assert raw[40:] == ports + b"\x00\x07\x00\x02"
 
 
 @pytest.mark.parametrize("start", [0, 1, SECOND - 1, 10**18])

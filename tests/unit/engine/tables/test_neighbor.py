@@ -28,6 +28,8 @@ def test_a_new_one_is_incomplete_and_may_be_asked_for_at_once() -> None:
     assert table.add(address(1), 10 * SECOND)
     assert table.find(address(1), 11 * SECOND) == {
         "reachable": False,
+        "state": 1,
+        "confirmed": 0,
         "mac": bytes(6),
         "probes": 0,
         "flows": 0,
