@@ -16,7 +16,6 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any, TypeVar
 
 from pyslirp.addresses import Endpoint, Mac, pack, unpack
@@ -43,8 +42,11 @@ from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
 from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
-from pyslirp.services.dhcp import DhcpService, DhcpSettings
+from pyslirp.services.dhcp import DhcpService
+from pyslirp.services.dhcp6 import Dhcp6Service
 from pyslirp.services.dns import DnsService
+from pyslirp.services.router import RouterService
+from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
 from pyslirp.snapshot import flows_of, neighbors_of
 from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
 
@@ -87,13 +89,16 @@ class Stack:
         network = config.network
         self.mtu = network.mtu or STREAM_MTU  #: of the network: announced, and the most that is used
         self.host = network.host
-        mac = Mac(b"\x52\x55" + network.host.packed)  # libslirp slirp.c: 52:55 and the address
-        self.engine = Engine(Core(os.urandom(16), bytes(mac), mtu=self.mtu))
+        self.mac = Mac(b"\x52\x55" + network.host.packed)  # libslirp slirp.c: 52:55 and the address
+        self.engine = Engine(Core(os.urandom(16), bytes(self.mac), mtu=self.mtu))
         self.core = self.engine.core
-        self.core.set_network(pack(network.net.network_address), 96 + network.net.prefixlen)
+        self.core.set_families(network.ipv4, network.ipv6)
+        if network.ipv4:
+            self.core.set_network(pack(network.net.network_address), 96 + network.net.prefixlen)
+        if network.ipv6:
+            self.core.set_network(pack(network.prefix6.network_address), network.prefix6.prefixlen)
         for address in config.own_addresses:
-            if address.version == 4:
-                self.core.add_address(pack(address))
+            self.core.add_address(pack(address))
         self.bus = Bus()
         self.links: list[Link] = []
         self.targets = Targets(network, config.dns_aliases, dns_forward=config.dns.forward)
@@ -132,31 +137,15 @@ class Stack:
 
     def _add_services(self) -> None:
         config = self.config
-        self._dispatcher.add(
-            DhcpService(
-                DhcpSettings(
-                    net=config.network.net,
-                    host=config.network.host,
-                    dns=config.dns.address,
-                    dns_enabled=config.dns.forward or config.dns_alias is None,
-                    start=config.dhcp.start,
-                    static=config.dhcp.leases,
-                    lease_seconds=config.dhcp.lease_seconds,
-                    hostname=config.dhcp.hostname,
-                    domainname=config.dhcp.domainname,
-                    search=config.dns.search,
-                    mtu=self.mtu,
-                    restrict=config.network.restrict,
-                    reserved=frozenset(
-                        rule.server for rule in config.forward.guestfwd if isinstance(rule.server, IPv4Address)
-                    ),
-                )
-            )
-        )
+        if config.network.ipv4:
+            self._dispatcher.add(DhcpService(dhcp_settings(config, self.mtu)))
+        if config.network.ipv6:
+            self._dispatcher.add(Dhcp6Service(dhcp6_settings(config, self.mac)))
+            router = router_settings(config, self.mac, self.mtu)
+            self._dispatcher.add(RouterService(router, _random16, self.engine.now()))
         if config.dns_aliases and config.dns.forward and not config.network.restrict:
             resolvers = Resolvers(chosen=config.dns.upstream)
-            numbers = os.urandom
-            self._dns = DnsService(config.dns_aliases, resolvers.current, lambda: int.from_bytes(numbers(2)))
+            self._dns = DnsService(config.dns_aliases, resolvers.current, _random16)
             self._dispatcher.add(self._dns)
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -503,3 +492,7 @@ class Stack:
             "memory": self.core.memory(),
             "engine": self.engine.snapshot(),
         }
+
+
+def _random16() -> int:
+    return int.from_bytes(os.urandom(2))

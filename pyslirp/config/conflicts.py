@@ -63,6 +63,9 @@ def _families(network: NetworkConfig, dns: DnsConfig) -> Iterator[Conflict]:
         yield _conflict("ipv6 ipv6-net ipv6-host ipv6-dns", "ipv6", "off", IPV6_DISABLED)
     if not network.ipv4 and not network.ipv6:
         yield _conflict("ipv4 ipv6", "ipv4", "off", "IPv4 and IPv6 disabled")
+    if network.ipv6 and network.mtu is not None and network.mtu < ipv6.MIN_MTU:
+        reason = f"IPv6 needs an MTU of {ipv6.MIN_MTU} bytes at least"
+        yield _conflict("mtu ipv6", "mtu", network.mtu, reason, "or ipv6=off")
 
 
 def _addresses(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:

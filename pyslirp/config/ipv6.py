@@ -18,6 +18,7 @@ from pyslirp.errors import ConfigError
 DEFAULT_LENGTH = 64  #: what SLAAC needs on an Ethernet (RFC 2464 section 4, RFC 4862 section 5.5.3)
 MAX_LENGTH = 126  #: QEMU's limit
 DEFAULT_PREFIX = IPv6Network("fec0::/64")
+MIN_MTU = 1280  #: of a link that carries IPv6 (RFC 8200 section 5)
 
 ROUTER_LINK_LOCAL = IPv6Address("fe80::2")  #: where router advertisements come from
 DNS_LINK_LOCAL = IPv6Address("fe80::3")  #: the name server's other address

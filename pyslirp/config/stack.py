@@ -23,6 +23,9 @@ from pyslirp.config.network import NetworkConfig
 from pyslirp.config.values import choice_hint
 from pyslirp.errors import ConfigError, ConfigErrors
 
+_ADDRESSES4 = ("net", "ip", "host", "dns")  # what QEMU refuses where the family is off
+_ADDRESSES6 = ("ipv6-net", "ipv6-prefix", "ipv6-host", "ipv6-dns")
+
 Setting = tuple[str, object]  #: an option's name, and its text or its value
 
 
@@ -212,8 +215,11 @@ class _Reading:
             if self.values.get(family) is True and not {other} & (self.values.keys() | self.unreadable):
                 self.values[other] = False
                 break
-        self._check_disabled("ipv4", ("net", "ip", "host", "dns"), IPV4_DISABLED)
-        self._check_disabled("ipv6", ("ipv6-net", "ipv6-prefix", "ipv6-host", "ipv6-dns"), IPV6_DISABLED)
+        given = self.values.keys() | self.unreadable
+        if given.isdisjoint(("ipv6", *_ADDRESSES6)) and self.values.get("mtu", ipv6.MIN_MTU) < ipv6.MIN_MTU:
+            self.values["ipv6"] = False  # nobody has asked for it, and it could not work
+        self._check_disabled("ipv4", _ADDRESSES4, IPV4_DISABLED)
+        self._check_disabled("ipv6", _ADDRESSES6, IPV6_DISABLED)
 
     def _check_disabled(self, family: str, addresses: tuple[str, ...], reason: str) -> None:
         given = self.values.keys() | self.unreadable

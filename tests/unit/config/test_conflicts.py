@@ -40,7 +40,8 @@ def test_qemus_rules_for_ipv4(options: str, error: str) -> None:
         ("ipv6-host=fec1::2", "ipv6-host=fec1::2: IPv6 Host doesn't belong to network (which is fec0::/64)"),
         ("ipv6-host=::2", "ipv6-host=::2: IPv6 Host doesn't belong to network (which is fec0::/64)"),
         ("ipv6-dns=fec1::3,restrict=on", "ipv6-dns=fec1::3: IPv6 DNS doesn't belong to network (which is fec0::/64)"),
-        # ours: QEMU takes what follows
+        # ours: QEMU takes what follows, and has no mtu=
+        ("mtu=1279", "mtu=1279: IPv6 needs an MTU of 1280 bytes at least (or ipv6=off)"),
         ("ipv6-dns=fec0::2", "ipv6-dns=fec0::2: IPv6 DNS must be different from host"),
         ("ipv6-host=fec0::3", "ipv6-dns=fec0::3: IPv6 DNS must be different from host (the default in fec0::/64)"),
         ("ipv6-dhcpstart=::1", "ipv6-dhcpstart=::1: DHCPv6 doesn't belong to network (which is fec0::/64)"),
@@ -89,6 +90,7 @@ def test_qemus_rules_about_families_that_are_off(options: str, error: str) -> No
         ("noipv6,ipv6-prefixlen=56", (True, False)),  # QEMU does not mind either
         ("ipv4=off,ipv6=on", (False, True)),
         ("ipv4=on,ipv6=off", (True, False)),
+        ("mtu=1279", (True, False)),  # not even by default
     ],
 )
 def test_one_family_alone_that_is_on_is_alone(options: str, families: tuple[bool, bool]) -> None:

@@ -1,0 +1,66 @@
+"""What a Config means to the services that announce it: DHCP, DHCPv6 and router advertisements."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from pyslirp.addresses import Mac
+from pyslirp.config.stack import Config
+from pyslirp.services.dhcp import DhcpSettings
+from pyslirp.services.dhcp6 import Dhcp6Settings
+from pyslirp.services.router import RouterSettings
+
+
+def dhcp_settings(config: Config, mtu: int) -> DhcpSettings:
+    """DHCP's; `mtu` is the network's."""
+    return DhcpSettings(
+        net=config.network.net,
+        host=config.network.host,
+        dns=config.dns.address,
+        dns_enabled=config.dns.forward or config.dns_alias is None,
+        start=config.dhcp.start,
+        static=config.dhcp.leases,
+        lease_seconds=config.dhcp.lease_seconds,
+        hostname=config.dhcp.hostname,
+        domainname=config.dhcp.domainname,
+        search=config.dns.search,
+        mtu=mtu,
+        restrict=config.network.restrict,
+        reserved=frozenset(rule.server for rule in config.forward.guestfwd if isinstance(rule.server, IPv4Address)),
+    )
+
+
+def dhcp6_settings(config: Config, mac: Mac) -> Dhcp6Settings:
+    """DHCPv6's; `mac` is the gateway's."""
+    return Dhcp6Settings(
+        prefix=config.network.prefix6,
+        host=config.network.host6,
+        mac=mac,
+        start=config.dhcp.start6,
+        dns=_dns6(config),
+        static=config.dhcp.leases6,
+        reserved=frozenset(rule.server for rule in config.forward.guestfwd if isinstance(rule.server, IPv6Address))
+        | {config.dns.address6},
+        lease_seconds=config.dhcp.lease_seconds,
+        hostname=config.dhcp.hostname,
+        domainname=config.dhcp.domainname,
+        search=config.dns.search,
+        restrict=config.network.restrict,
+    )
+
+
+def router_settings(config: Config, mac: Mac, mtu: int) -> RouterSettings:
+    """The router's; `mac` is the gateway's, `mtu` the network's."""
+    return RouterSettings(
+        prefix=config.network.prefix6,
+        mac=mac,
+        mtu=mtu,
+        dns=_dns6(config),
+        search=config.dns.search,
+        restrict=config.network.restrict,
+    )
+
+
+def _dns6(config: Config) -> IPv6Address | None:
+    """The name server that guests are told of over IPv6: not an alias that is silent."""
+    return config.dns.address6 if config.dns.forward or config.dns_alias6 is None else None

@@ -1,0 +1,68 @@
+"""What a Config means to the services that announce it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+import pytest
+
+from pyslirp.addresses import Mac
+from pyslirp.config.stack import Config
+from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
+
+MAC = Mac("52:55:0a:00:02:02")
+STATIC = "52:54:00:00:00:01"
+
+
+def config(**options: Any) -> Config:
+    return Config.build(ipv4=True, ipv6=True, **options)
+
+
+def test_each_service_has_its_own_part_of_what_is_given() -> None:
+    made = config(
+        dhcp_host=[f"{STATIC}=10.0.2.50", f"{STATIC}=fec0::50"],
+        lease_time=600,
+        hostname="vm",
+        domainname="example.org",
+        dnssearch=["example.org"],
+        restrict=True,
+    )
+    four, six, router = dhcp_settings(made, 9000), dhcp6_settings(made, MAC), router_settings(made, MAC, 9000)
+    assert [str(address) for address in (*four.static.values(), *six.static.values())] == ["10.0.2.50", "fec0::50"]
+    assert (four.lease_seconds, six.lease_seconds) == (600, 600)
+    assert (four.hostname, six.hostname) == ("vm", "vm")
+    assert (four.domainname, six.domainname) == ("example.org", "example.org")
+    assert four.search == six.search == router.search == ("example.org",)
+    assert (four.restrict, six.restrict, router.restrict) == (True, True, True)
+    assert (four.mtu, router.mtu) == (9000, 9000)
+    assert (six.mac, router.mac) == (MAC, MAC)
+
+
+def test_addresses_are_those_of_their_family() -> None:
+    made = config(net="10.9.0.0/16", ipv6_net="fd00::/64")
+    four, six, router = dhcp_settings(made, 1500), dhcp6_settings(made, MAC), router_settings(made, MAC, 1500)
+    assert [str(item) for item in (four.net, four.host, four.start)] == ["10.9.0.0/16", "10.9.2.2", "10.9.2.15"]
+    assert [str(item) for item in (six.prefix, six.host, six.start)] == ["fd00::/64", "fd00::2", "fd00::15"]
+    assert str(router.prefix) == "fd00::/64"
+    assert [str(item) for item in (four.dns, six.dns, router.dns)] == ["10.9.2.3", "fd00::3", "fd00::3"]
+
+
+def test_guestfwds_addresses_are_no_guests() -> None:
+    made = config(guestfwd=["tcp:10.0.2.100:80-tcp:127.0.0.1:80", "tcp:[fec0::100]:80-tcp:127.0.0.1:80"])
+    assert dhcp_settings(made, 1500).reserved == {IPv4Address("10.0.2.100")}
+    assert IPv6Address("fec0::100") in dhcp6_settings(made, MAC).reserved
+
+
+@pytest.mark.parametrize(
+    ("options", "announced"),
+    [
+        ({}, IPv6Address("fec0::3")),
+        ({"dns_forward": False}, None),
+        ({"ipv6_dns": "2001:db8::53"}, IPv6Address("2001:db8::53")),
+        ({"ipv6_dns": "2001:db8::53", "dns_forward": False}, IPv6Address("2001:db8::53")),  # not ours to be silent
+    ],
+)
+def test_a_name_server_that_is_silent_is_not_announced(options: dict[str, Any], announced: IPv6Address | None) -> None:
+    assert dhcp6_settings(config(**options), MAC).dns == announced
+    assert router_settings(config(**options), MAC, 1500).dns == announced
