@@ -40,7 +40,7 @@ bench: build ## beside slirp4netns and others, with the lab's programs (LAB=PATH
 # Each is a finished package under build/<flavour>/lib, put before this folder on the path; PYTHONSAFEPATH keeps Python
 # from putting this folder first.  tests/conftest.py makes sure that the named flavour is the one that runs.
 
-FLAVOUR_TESTS := $(wildcard tests/unit tests/tcp tests/sim)
+FLAVOUR_TESTS := $(wildcard tests/unit tests/tcp tests/ipv6 tests/regressions tests/sim)
 flavoured = PYSLIRP_BUILD=$(1) PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/$(1)/lib:$(CURDIR)
 # CPython keeps memory until it ends, so leaks are counted by the debug flavour and not by the sanitizer.
 sanitized = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \

@@ -8,7 +8,9 @@ mapping).  The conversation also bears the host's name of the far end (HOST_SIDE
 
 A datagram from a remote that the guest has not spoken to makes a conversation of its own on that mapping
 (endpoint-independent filtering, RFC 4787 REQ-8's transparent choice and libslirp's).  A loopback source is shown as the
-gateway; others that the guest could not answer to, of IPv6 or of its own net, are refused.
+gateway; others that the guest could not answer to, of the other family or of its own net, are refused.
+
+Both families are carried alike.  In a name a ping has ICMP's number, also where it is of ICMPv6: its addresses say which.
 
 A forwarding rule's listening socket is a mapping too, with no name: each client is a conversation, shown as it is, or
 as the gateway where the guest could not answer to that.
@@ -19,17 +21,18 @@ A mapping goes with its last conversation; what holds conversations is in protoc
 from libc.stdlib cimport free
 
 from pyslirp.engine.base.endian cimport load16, load32
+from pyslirp.engine.base.header.icmpv6 cimport ICMPV6_ECHO_REPLY
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
     FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, ICMP_UNSUPPORTED, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR,
     UDP_PORT_ZERO, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
 from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
-from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_TCP, PROTO_UDP, Packet
+from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet
 from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
 from pyslirp.engine.core.output cimport out_icmp, out_icmp_error, out_resolve, out_udp
 from pyslirp.engine.core.punts cimport PUNT_MESSAGE, PUNT_STRANGER, Punt, punt_with
-from pyslirp.engine.core.world cimport OUR_TTL, World, addr_in_net
+from pyslirp.engine.core.world cimport OUR_TTL, World, world_on_link, world_voice
 from pyslirp.engine.protocols.icmp cimport (
     ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, icmp_code_of_errno)
 from pyslirp.engine.protocols.udp cimport (
@@ -107,11 +110,11 @@ cdef void _to_handler(World *w, Flow *flow, const u8 *data, u32 length) noexcept
 cdef void datagram_input(World *w, const Packet *p, u32 port) noexcept nogil:
     cdef FlowKey key
     cdef Flow *flow
-    cdef bint echo = p.protocol == PROTO_ICMP
+    cdef bint echo = p.protocol == PROTO_ICMP or p.protocol == PROTO_ICMPV6
     # A ping goes to the host as a whole ICMP message, header included: that is what a ping socket takes.
     cdef const u8 *data = p.l4 if echo else p.payload
     cdef u32 length = p.l4_bytes if echo else p.payload_bytes
-    flow_key_set(&key, p.protocol, &p.source, p.source_port, &p.destination, 0 if echo else p.destination_port)
+    flow_key_set(&key, <u8>PROTO_ICMP if echo else p.protocol, &p.source, p.source_port, &p.destination, 0 if echo else p.destination_port)
     flow = flow_find(&w.flows, GUEST_SIDE, &key)
     if flow == NULL:
         flow = _conversation(w, &key, p.ttl, port)
@@ -295,13 +298,13 @@ cdef bint _is_loopback(const Addr *address) noexcept nogil:
     return address.q[0] == 0 and load32(&address.b[8]) == 0 and load32(&address.b[12]) <= 1
 
 
-cdef const Addr *_as_shown(const World *w, const Addr *source) noexcept nogil:
-    """What a guest sees of a remote's address: its own, or the gateway's where it could not answer to that.
+cdef const Addr *_as_shown(const World *w, const Addr *source, const Addr *guest) noexcept nogil:
+    """What `guest` sees of a remote's address: its own, or the gateway's where it could not answer to that.
 
-    So has it nat/clients.py for TCP.
+    So has it nat/clients.py for TCP.  (A link-local address is of the host's link, on which the guest is not.)
     """
-    if not addr_is4(source) or _is_loopback(source) or addr_in_net(source, &w.net, w.prefix):
-        return &w.addresses[0]
+    if addr_is4(source) != addr_is4(guest) or _is_loopback(source) or world_on_link(w, source):
+        return world_voice(w, guest)
     return source
 
 
@@ -309,7 +312,7 @@ cdef bint _may_intrude(const World *w, const Mapping *m, const Addr *source) noe
     """May `source` speak first?  To a rule everybody may; to a guest's own socket nobody in the gateway's name but the host
     itself, or what the guest sends to the gateway afterwards would go to him.
     """
-    return m.listener or _is_loopback(source) or _as_shown(w, source) == source
+    return m.listener or _is_loopback(source) or _as_shown(w, source, &m.guest) == source
 
 
 cdef void _tell_of(World *w, const Flow *flow, const Addr *source, u16 source_port) noexcept nogil:
@@ -331,7 +334,7 @@ cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 sourc
     if not _may_intrude(w, m, source):
         count(&w.counters, UDP_DENIED)
         return NULL
-    flow_key_set(&key, PROTO_UDP, &m.guest, m.guest_port, _as_shown(w, source), source_port)
+    flow_key_set(&key, PROTO_UDP, &m.guest, m.guest_port, _as_shown(w, source, &m.guest), source_port)
     flow = flow_find(&w.flows, GUEST_SIDE, &key)
     if flow == NULL:
         if not out_resolve(w, &m.guest):                # the flow's link must be known; edges wait until it is
@@ -360,12 +363,16 @@ cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 sourc
     return flow
 
 
+cdef inline u8 _reply_type(const Addr *guest) noexcept nogil:
+    return ICMP_ECHO_REPLY if addr_is4(guest) else ICMPV6_ECHO_REPLY
+
+
 cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil:
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey name
     cdef Flow *flow
     cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
-    if echo and (length < ICMP_HEADER or data[0] != ICMP_ECHO_REPLY):
+    if echo and (length < ICMP_HEADER or data[0] != _reply_type(&m.guest)):
         count(&w.counters, ICMP_UNSUPPORTED)
         return
     if not echo and source_port == 0:
@@ -390,7 +397,7 @@ cdef bint _to_guest(World *w, Flow *flow, const u8 *data, u32 length) noexcept n
     cdef DatagramPeer *peer = _peer(flow)
     cdef ns_t when
     if key.protocol == PROTO_ICMP:
-        if not out_icmp(w, &key.far, &key.guest, ICMP_ECHO_REPLY, 0, (<u32>key.guest_port << 16) | load16(data + 6),
+        if not out_icmp(w, &key.far, &key.guest, _reply_type(&key.guest), 0, (<u32>key.guest_port << 16) | load16(data + 6),
                         data + ICMP_HEADER, length - ICMP_HEADER, OUR_TTL):
             return False
     elif not out_udp(w, &key.far, key.far_port, &key.guest, key.guest_port, OUR_TTL, data, length, NULL, -1):
@@ -416,12 +423,12 @@ cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, cons
     if flow == NULL or icmp_type not in (ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_PARAMETER_PROBLEM):
         return
     if source != NULL:                                  # the far end itself is where the guest believes it to be
-        source = &_key(flow).far if addr_eq(source, to) else _as_shown(w, source)
+        source = &_key(flow).far if addr_eq(source, to) else _as_shown(w, source, &m.guest)
     out_icmp_error(w, _key(flow), source, icmp_type, icmp_code, flow.ttl, UDP_HEADER,
                    (<u32>m.guest_port << 16 | port) if echo else <u32>UDP_HEADER << 16, info)
 
 
 cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
-    if _key(flow).protocol == PROTO_ICMP and (length < ICMP_HEADER or data[0] != ICMP_ECHO_REPLY):
+    if _key(flow).protocol == PROTO_ICMP and (length < ICMP_HEADER or data[0] != _reply_type(&_key(flow).guest)):
         return False
     return _to_guest(w, flow, data, length)

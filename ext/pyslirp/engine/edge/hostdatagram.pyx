@@ -48,7 +48,7 @@ from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
 
 cdef enum:
     ERRORS_BATCH = 16           # of one socket and event; more are there next time
-    FRAME_OVERHEAD = 64         # of one packet on a link: prefix, Ethernet and IP headers, rounded up
+    FRAME_OVERHEAD = 80         # of one packet on a link: prefix, virtio-net, Ethernet, IP and Fragment headers
     IP_BYTES_MAX = 65535
 
 
@@ -176,7 +176,7 @@ cdef int _room(World *w, const Flow *mapping) noexcept nogil:
     if not out_resolve(w, &guest):
         return -1
     queued = fq_bytes(&w.ports[w.hop.port].tx)
-    packets = IP_BYTES_MAX // (w.hop.mtu - 28) + 1      # 28: a header, and what alignment to 8 bytes may cost
+    packets = IP_BYTES_MAX // (w.hop.mtu - 56) + 1      # 56: headers, and what alignment to 8 bytes may cost
     if queued >= PORT_TX_BYTES:
         return 0
     return <int>((PORT_TX_BYTES - queued) // (IP_BYTES_MAX + packets * FRAME_OVERHEAD))

@@ -66,6 +66,7 @@ cdef struct HostSockets:
     Poller *poller              # borrowed
     HostSocket *stalled[STALLS]    # datagram sockets whose guest cannot take more now, by the port that is full
     u8 ttl_default              # net.ipv4.ip_default_ttl
+    u8 hops_default             # net.ipv6.conf.all.hop_limit
     Addr outbound               # that sockets of its family are bound to; all zero: the kernel chooses
     ReceiveArea area
 
@@ -77,6 +78,9 @@ cdef inline bint hosts_full(const HostSockets *h) noexcept nogil:
 cdef HostSocket *host_add(HostSockets *h, int fd, HostKind kind, bint v6, u32 events) noexcept nogil
 # Bind a new Internet socket to `outbound`, if that is of its family.  0 or errno.
 cdef int host_bind(const HostSockets *h, int fd, bint v6) noexcept nogil
+cdef inline u8 host_ttl(const HostSockets *h, bint v6) noexcept nogil:
+    """What a new socket sends with."""
+    return h.hops_default if v6 else h.ttl_default
 cdef HostSocket *host_find(const HostSockets *h, u64 handle) noexcept nogil
 cdef void host_close(void *hosts, void *socket, bint abort) noexcept nogil     # HostOps.close
 cdef void host_stall(HostSockets *h, HostSocket *s, u32 port) noexcept nogil

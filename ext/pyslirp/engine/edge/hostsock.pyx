@@ -20,10 +20,11 @@ from libc.string cimport memset
 
 from pyslirp.engine.base.ints cimport Addr, addr_is4, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
-from pyslirp.engine.base.sys.inet cimport IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, IP_TTL
+from pyslirp.engine.base.sys.inet cimport (
+    IPPROTO_IP, IPPROTO_IPV6, IPV6_UNICAST_HOPS, IP_BIND_ADDRESS_NO_PORT, IP_TTL)
 from pyslirp.engine.base.sys.resource cimport RLIMIT_NOFILE, getrlimit, rlimit
 from pyslirp.engine.base.sys.socket cimport (
-    AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_LINGER, bind, getsockopt, linger, setsockopt, socket, socklen_t)
+    AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, SO_LINGER, bind, getsockopt, linger, setsockopt, socket, socklen_t)
 from pyslirp.engine.base.sys.uio cimport iovec
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.core.flows cimport DENY_HOST, DENY_NET, DENY_PROHIBITED, DENY_RESET
@@ -32,13 +33,13 @@ from pyslirp.engine.edge.poller cimport POLL_HOST, Poller, poller_add
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_put
 from pyslirp.engine.stores.slab cimport slab_at, slab_find, slab_free, slab_give, slab_init, slab_span, slab_take
 
-cdef u8 _default_ttl() noexcept nogil:
-    """What a new socket sends with (net.ipv4.ip_default_ttl)."""
-    cdef int ttl = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+cdef u8 _default_ttl(bint v6) noexcept nogil:
+    """What a new socket sends with (net.ipv4.ip_default_ttl, net.ipv6.conf.all.hop_limit)."""
+    cdef int ttl = 0, fd = socket(AF_INET6 if v6 else AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
     cdef socklen_t length = sizeof(int)
     if fd < 0:
         return 0                                # unknown: every socket's is set
-    getsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, &length)
+    getsockopt(fd, IPPROTO_IPV6 if v6 else IPPROTO_IP, IPV6_UNICAST_HOPS if v6 else IP_TTL, &ttl, &length)
     close(fd)
     return <u8>ttl
 
@@ -66,7 +67,8 @@ cdef int hosts_open(HostSockets *h, World *w, Poller *p) noexcept nogil:
     slab_init(&h.slab, sizeof(HostSocket), most)
     h.world = w
     h.poller = p
-    h.ttl_default = _default_ttl()
+    h.ttl_default = _default_ttl(False)
+    h.hops_default = _default_ttl(True)
     return 0 if _open_area(&h.area) else ENOMEM
 
 
@@ -92,7 +94,7 @@ cdef HostSocket *host_add(HostSockets *h, int fd, HostKind kind, bint v6, u32 ev
     s.fd = fd
     s.kind = <u8>kind
     s.v6 = v6
-    s.ttl = h.ttl_default
+    s.ttl = host_ttl(h, v6)
     return s
 
 

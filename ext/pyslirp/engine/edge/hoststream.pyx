@@ -39,7 +39,7 @@ from pyslirp.engine.core.streams cimport (
     stream_abort, stream_attach, stream_connected, stream_deny, stream_host_failed, stream_open)
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
-    HOST_STREAM, HostSocket, HostSockets, host_add, host_bind, host_close, host_denial, host_exhausted, hosts_full,
+    HOST_STREAM, HostSocket, HostSockets, host_add, host_bind, host_close, host_denial, host_exhausted, host_ttl, hosts_full,
     iovec_of)
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_put
@@ -86,7 +86,7 @@ cdef int stream_connect(HostSockets *h, Flow *flow, const Addr *to, u16 port, u6
     if fd < 0:
         return _refuse(h, flow, errno)
     _set_up(fd)
-    if flow.ttl != h.ttl_default and flow.ttl:
+    if flow.ttl != host_ttl(h, v6) and flow.ttl:
         _set(fd, IPPROTO_IPV6 if v6 else IPPROTO_IP, IPV6_UNICAST_HOPS if v6 else IP_TTL, flow.ttl)
         if flow.ttl < TRACE_TTL:
             errqueue_enable(fd, v6, True)

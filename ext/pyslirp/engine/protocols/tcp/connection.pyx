@@ -27,7 +27,7 @@ from pyslirp.engine.base.status cimport (
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
 from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_init
 from pyslirp.engine.protocols.tcp.options cimport (
-    MSS_DEFAULT, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
+    MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
     RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_free, rcv_init, rcv_sack_blocks, rcv_segment)
 from pyslirp.engine.protocols.tcp.recovery cimport recovery_duplicate_ack, recovery_new_ack, recovery_sacks
@@ -89,7 +89,9 @@ cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept 
     if options_parse(&o, syn.options, syn.option_bytes) != OK:
         count(env.counters, TCP_BAD_OPTIONS)        # what was read before the bad one counts
     rcv_init(&t.rcv, env.pool, (<u64>1 << 32) | syn.seq, _first_window(t))
-    mss = o.mss if o.mss else MSS_DEFAULT
+    mss = o.mss
+    if mss == 0:
+        mss = MSS_DEFAULT6 if syn.v6 else MSS_DEFAULT
     if mss < MSS_MIN:
         mss = MSS_MIN
     if mss > t.our_mss:
