@@ -35,7 +35,14 @@ class ConfigErrors(SlirpError, ValueError):
 
 
 class LinkError(SlirpError, OSError):
-    """A link to a guest cannot be opened: the address is in use, the path is not a socket, the descriptor is not one."""
+    """A link to a guest cannot be opened: the address is in use, the path is not a socket, the descriptor is not one.
+
+    ``args[1]`` says it to people.  `step` names what was being done, for a program that says it in another one's words.
+    """
+
+    def __init__(self, number: int | None, text: str, step: str = "") -> None:
+        super().__init__(number, text)
+        self.step = step
 
 
 class ForwardError(SlirpError, OSError):

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import importlib
 import os
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from pyslirp.cli.slirp4netns_options import Slirp4netnsOptions, UsageError, read_options, usage
 from pyslirp.config.stack import Config
@@ -36,7 +34,17 @@ if TYPE_CHECKING:
     from pyslirp.stack import Stack
 
 FAILURE = 1
-SIOCGIFADDR = 0x8915
+#: What slirp4netns's child gives to perror(3), by LinkError.step.
+PERROR = {
+    "join": "setns(CLONE_NEWNET)",
+    "device": 'open("/dev/net/tun")',
+    "tap": "ioctl(TUNSETIFF)",
+    "up": "cannot set device up",
+    "mtu": "cannot set MTU",
+    "mac": "cannot set MAC address",
+    "address": "cannot set device address",
+    "route": "set route",
+}
 NEEDED_LATER = ("encodings.idna", "linecache", "tokenize", "traceback")  #: by Python itself, which finds no file then
 
 
@@ -49,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         _say(warnings)
         if str(error):
-            print(error, file=sys.stderr)
+            _complain(str(error))
         if error.usage:
-            print(usage(program), end="")
+            _say(usage(program).splitlines())
         return FAILURE
-    if isinstance(options, str):
-        print(options, end="")
-        return 0
     _say(warnings)
+    if isinstance(options, str):
+        _say(options.splitlines())
+        return 0
     descriptors = {fd for fd in (options.exit_fd, options.ready_fd) if fd is not None and _is_open(fd)}
     try:
         return _start(options, descriptors)
@@ -74,11 +82,24 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _say(lines: Sequence[str]) -> None:
-    print("".join(f"{line}\n" for line in lines), end="", flush=True)
+    _write(sys.stdout, lines)
 
 
 def _complain(*lines: str) -> None:
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    _write(sys.stderr, lines)
+
+
+def _write(stream: TextIO | None, lines: Sequence[str]) -> None:
+    """That nobody reads it any more is no reason to end: whoever has started us may have gone."""
+    if stream is None:  # closed before we began
+        return
+    try:
+        stream.write("".join(f"{line}\n" for line in lines))
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 # -- the guest's side -----------------------------------------------------------------------------------------------------
@@ -98,13 +119,12 @@ def _start(options: Slirp4netnsOptions, descriptors: set[int]) -> int:
     try:
         return _run(options, config, take, descriptors)
     except LinkError as error:
-        _complain(_text(error), "child failed(1)")
+        _complain(*_lines(error), "child failed(1)")
         return FAILURE
 
 
 def network_config(options: Slirp4netnsOptions) -> Config:
-    """The network that the options describe.  Raises ConfigErrors, and LinkError for an interface without address."""
-    outbound = options.outbound
+    """The network that the options describe.  Raises ConfigErrors."""
     return Config.build(
         net=options.net,
         host=options.gateway,
@@ -113,20 +133,8 @@ def network_config(options: Slirp4netnsOptions) -> Config:
         mtu=options.mtu,
         host_loopback=options.host_loopback,
         dns_forward=options.dns,
-        outbound_addr=None if outbound is None else address_of(outbound),
+        outbound_addr=options.outbound,
     )
-
-
-def address_of(text: str) -> IPv4Address:
-    """The address that `text` is, or that the interface of that name has.  Raises LinkError."""
-    with contextlib.suppress(ValueError):
-        return IPv4Address(text)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
-            answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("16s24x", os.fsencode(text)))
-        except OSError as error:
-            raise LinkError(error.errno, f"--outbound-addr={text}: no IPv4 address: {error.strerror}") from None
-    return IPv4Address(answer[20:24])
 
 
 def _begin_guest(options: Slirp4netnsOptions) -> Callable[[], int]:
@@ -205,18 +213,20 @@ def _run(options: Slirp4netnsOptions, config: Config, take: Callable[[], int], d
     if signals:  # what they would have done without us
         signal.signal(signals[0], signal.SIG_DFL)
         os.kill(os.getpid(), signals[0])
+    if status == 0:
+        _complain("do_slirp is exiting")
     return status
 
 
 def _serve(options: Slirp4netnsOptions, stack: Stack, loop: PlainLoop, descriptors: set[int]) -> int:
     """`descriptors`: those of exit-fd and ready-fd that are open."""
-    _say(announcement(options, stack))
+    _say(announcement(options))
     api: ApiSocket | None = None
     try:
         if options.api_socket is not None:
             from pyslirp.control.slirp4netns_api import ApiSocket  # noqa: PLC0415
 
-            api = ApiSocket(stack, options.api_socket, options.guest)
+            api = ApiSocket(stack, options.api_socket, options.guest, _complain)
         if options.exit_fd is not None:
             _watch_exit(options.exit_fd, stack, loop, is_open=options.exit_fd in descriptors)
         _confine(options)
@@ -229,11 +239,10 @@ def _serve(options: Slirp4netnsOptions, stack: Stack, loop: PlainLoop, descripto
     finally:
         if api is not None:
             api.close()
-    _complain("do_slirp is exiting")
     return 0
 
 
-def announcement(options: Slirp4netnsOptions, stack: Stack) -> list[str]:
+def announcement(options: Slirp4netnsOptions) -> list[str]:
     """What slirp4netns says at its start."""
     rows = [
         ("MTU", options.mtu),
@@ -245,8 +254,8 @@ def announcement(options: Slirp4netnsOptions, stack: Stack) -> list[str]:
         ("DHCP end", options.dhcp_end),
         ("Recommended IP", options.guest),
         ("API Socket", options.api_socket),
-        ("Outbound IPv4", stack.config.network.outbound),
-        ("Outbound IPv6", options.outbound6),
+        ("Outbound IPv4", options.outbound and f" {options.outbound}"),  # one column off, as there
+        ("Outbound IPv6", options.outbound6 and f" {options.outbound6}"),
         ("MAC address", options.mac),
     ]
     lines = ["Starting slirp", *(f"* {name + ':':<16} {value}" for name, value in rows if value is not None)]
@@ -285,17 +294,28 @@ def _confine(options: Slirp4netnsOptions) -> None:
     if options.seccomp:
         from pyslirp.host import seccomp  # noqa: PLC0415
 
-        seccomp.install()
+        _say([f"seccomp: The following syscalls are blocked: {' '.join(seccomp.install())}"])
 
 
 def _say_ready(descriptor: int, *, is_open: bool) -> None:
-    if not is_open:
-        raise SlirpError(f"ready-fd {descriptor}: {os.strerror(errno.EBADF)}")
-    try:
-        os.write(descriptor, b"1")
-        os.close(descriptor)
-    except OSError as error:
-        raise SlirpError(f"ready-fd {descriptor}: {error.strerror}") from None
+    """What goes wrong here is nobody's business there; here at least it is said."""
+    number = errno.EBADF
+    if is_open:
+        try:
+            os.write(descriptor, b"1")
+            os.close(descriptor)
+        except OSError as error:
+            number = error.errno or 0
+        else:
+            return
+    _complain(f"pyslirp: ready-fd {descriptor}: {os.strerror(number)}")
+
+
+def _lines(error: LinkError) -> list[str]:
+    """slirp4netns's line, where it is another than ours, and ours, which has the remedy."""
+    if error.step not in PERROR or error.errno is None:
+        return [_text(error)]
+    return [f"{PERROR[error.step]}: {os.strerror(error.errno)}", f"pyslirp: {_text(error)}"]
 
 
 def _text(error: Exception) -> str:

@@ -1,7 +1,11 @@
 """The command line of slirp4netns 1.3 (main.c, parse_args), read as it reads it and refused in its words.
 
 A refusal is a UsageError; most of them are followed by the usage, as there.  What slirp4netns only warns of, on
-standard output, is collected in the order in which it prints them, up to the refusal if there is one.
+standard output, is collected in the order in which it prints them, up to the refusal if there is one.  Of several mistakes
+the one is told that slirp4netns tells.
+
+Stricter than there: a MAC address has six bytes (there the missing ones are zero), no number is empty or larger than an
+int.  Of an interface the IPv6 address is found too (there the name of --outbound-addr is looked up by mistake).
 """
 
 from __future__ import annotations
@@ -9,14 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from getopt import GetoptError, gnu_getopt
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 
 from pyslirp._version import __version__
 from pyslirp.addresses import Mac
+from pyslirp.cli.getopt_long import Getopt, GetoptError, Option
+from pyslirp.host.interfaces import ipv4_of_interface, ipv6_of_interface
 
 VERSION = "1.3.1"  #: whose command line this is
 CONFIG_VERSION = 4  #: SlirpConfig's version whose features there are: 2 outbound address, 3 disable-dns (libslirp.h)
@@ -24,14 +28,30 @@ DEFAULT_MTU, MAX_MTU = 1500, 65521
 DEFAULT_CIDR = "10.0.2.0/24"
 INTERFACE_NAME_BYTES = 15  #: a longer name is cut, as by strncpy there
 
-SHORT = "ce:r:m:a:6hv"
-LONG = (
-    *("configure", "exit-fd=", "ready-fd=", "mtu=", "cidr=", "disable-host-loopback", "no-host-loopback"),
-    *("netns-type=", "userns-path=", "api-socket=", "enable-ipv6", "enable-sandbox", "create-sandbox"),
-    *("enable-seccomp", "outbound-addr=", "outbound-addr6=", "disable-dns", "macaddress=", "target-type="),
-    *("help", "version"),
+#: In the order of main.c, in which getopt_long lists what an abbreviation may mean.
+OPTIONS = (
+    Option("configure", "c"),
+    Option("exit-fd", "e", takes_value=True),
+    Option("ready-fd", "r", takes_value=True),
+    Option("mtu", "m", takes_value=True),
+    Option("cidr", takes_value=True),
+    Option("disable-host-loopback"),
+    Option("no-host-loopback"),
+    Option("netns-type", takes_value=True),
+    Option("userns-path", takes_value=True),
+    Option("api-socket", "a", takes_value=True),
+    Option("enable-ipv6", "6"),
+    Option("enable-sandbox"),
+    Option("create-sandbox"),
+    Option("enable-seccomp"),
+    Option("help", "h"),
+    Option("version", "v"),
+    Option("outbound-addr", takes_value=True),
+    Option("outbound-addr6", takes_value=True),
+    Option("disable-dns"),
+    Option("macaddress", takes_value=True),
+    Option("target-type", takes_value=True),
 )
-_LONG_OF = {"-c": "configure", "-e": "exit-fd", "-r": "ready-fd", "-m": "mtu", "-a": "api-socket", "-6": "enable-ipv6"}
 
 USAGE = """\
 Usage: {program} [OPTION]... PID|PATH|FD [TAPNAME]
@@ -61,6 +81,7 @@ root)
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}")
 _MAC = re.compile(r"[0-9A-Fa-f]{1,2}(:[0-9A-Fa-f]{1,2}){5}")
+_CIDR = re.compile(r"(([0-9]{1,3}\.){3}[0-9]{1,3})/([0-9]{1,2})")
 
 
 class UsageError(Exception):
@@ -87,8 +108,8 @@ class Slirp4netnsOptions:
     ipv6: bool = False
     sandbox: bool = False
     seccomp: bool = False
-    outbound: str | None = None  #: an IPv4 address, or the name of an interface
-    outbound6: str | None = None
+    outbound: IPv4Address | None = None
+    outbound6: IPv6Address | None = None
     dns: bool = True
     mac: Mac | None = None
     target_type: str = "netns"
@@ -124,22 +145,25 @@ class Slirp4netnsOptions:
 
 def read_options(program: str, arguments: Sequence[str], warnings: list[str]) -> Slirp4netnsOptions | str:
     """The options; or the text that ``--help`` or ``--version`` wants.  Warnings are added.  Raises UsageError."""
-    try:
-        given, words = gnu_getopt(list(arguments), SHORT, list(LONG))
-    except GetoptError as error:
-        raise UsageError(f"{program}: {_getopt_said(error, arguments)}") from None
     options = Slirp4netnsOptions(warnings=warnings)
-    seen = set()
-    for option, value in given:
-        name = _LONG_OF.get(option, option.removeprefix("--"))
-        if option in ("-h", "--help"):
-            return usage(program)
-        if option in ("-v", "--version"):
-            return version()
-        seen.add(name)
-        _take(options, name, value)
-    _check(options, seen)
-    _take_words(options, words)
+    line = Getopt(OPTIONS, arguments, permute="POSIXLY_CORRECT" not in os.environ)
+    texts: dict[str, str] = {}
+    try:
+        for name, value in line.options():
+            if name == "help":
+                return usage(program)
+            if name == "version":
+                return version()
+            texts[name] = value
+            _take(options, name, value)
+    except GetoptError as error:
+        raise UsageError(f"{program}: {error}") from None
+    _check(options, texts)
+    if options.target_type == "bess":
+        _take_bess(options, texts, line.words)
+    else:
+        _take_words(options, line.words)
+    _work_out(options, texts)
     return options
 
 
@@ -159,26 +183,11 @@ def version() -> str:
     )
 
 
-def _getopt_said(error: GetoptError, arguments: Sequence[str]) -> str:
-    """getopt_long(3)'s words for what Python's getopt has found."""
-    name = error.opt
-    if "not recognized" in error.msg:
-        return f"invalid option -- '{name}'" if len(name) == 1 else f"unrecognized option '--{name}'"
-    if "not a unique prefix" in error.msg:
-        possible = [option.rstrip("=") for option in LONG if option.startswith(name)]
-        written = next((word for word in arguments if word.startswith(f"--{name}")), f"--{name}")
-        return f"option '{written}' is ambiguous; possibilities: " + " ".join(f"'--{option}'" for option in possible)
-    if "must not have an argument" in error.msg:
-        return f"option '--{name}' doesn't allow an argument"
-    if len(name) == 1:
-        return f"option requires an argument -- '{name}'"
-    return f"option '--{name}' requires an argument"
-
-
 # -- one option at a time ----------------------------------------------------------------------------------------------
 
 
 def _take(options: Slirp4netnsOptions, name: str, value: str) -> None:
+    """Take an option whose value is looked at, or that is warned of, as soon as it comes."""
     match name:
         case "configure":
             options.configure = True
@@ -188,24 +197,21 @@ def _take(options: Slirp4netnsOptions, name: str, value: str) -> None:
             options.ready_fd = _descriptor(name, value)
         case "mtu":
             options.mtu = _number(value, 1, MAX_MTU, f"MTU must be a positive integer (< {MAX_MTU + 1})")
-        case "cidr":
-            options.net = parse_cidr(value)
         case "netns-type":
             options.netns_type = value
         case "userns-path":
+            if not os.path.exists(value):  # noqa: PTH110 - any file will do
+                raise UsageError(f"userns path doesn't exist: {value}")
             options.userns_path = value
         case "api-socket":
             options.api_socket = value
-        case "macaddress":
-            options.mac = _mac(value)
         case "target-type":
             options.target_type = value
         case _:
-            _take_experimental(options, name, value)
+            _take_switch(options, name)
 
 
-def _take_experimental(options: Slirp4netnsOptions, name: str, value: str) -> None:
-    """Options that are warned of, and the switches that have an older name."""
+def _take_switch(options: Slirp4netnsOptions, name: str) -> None:
     match name:
         case "disable-host-loopback" | "no-host-loopback":
             options.host_loopback = False
@@ -221,14 +227,8 @@ def _take_experimental(options: Slirp4netnsOptions, name: str, value: str) -> No
             options.warnings.append("WARNING: Support for seccomp is experimental")
         case "disable-dns":
             options.dns = False
-        case "outbound-addr":
-            options.warnings.append("WARNING: Support for --outbound-addr is experimental")
-            options.outbound = _outbound(IPv4Address, value)
-        case "outbound-addr6":
-            options.warnings.append("WARNING: Support for --outbound-addr6 is experimental")
-            options.outbound6 = _outbound(IPv6Address, value)
-        case _:
-            raise AssertionError(name)
+        case "outbound-addr" | "outbound-addr6":
+            options.warnings.append(f"WARNING: Support for --{name} is experimental")
 
 
 def _deprecated(options: Slirp4netnsOptions, name: str, old: str, new: str) -> None:
@@ -250,22 +250,21 @@ def _descriptor(name: str, text: str) -> int:
 
 def parse_cidr(text: str) -> IPv4Network:
     """A network with room for the addresses that are fixed in it, up to +100.  Raises UsageError."""
-    address_text, slash, length_text = text.partition("/")
-    if not slash:
+    found = _CIDR.fullmatch(text)
+    if found is None:
         raise UsageError(f"invalid CIDR: {text}", usage=False)
     try:
-        address = IPv4Address(address_text)
+        address = IPv4Address(found[1])
     except AddressValueError:
-        raise UsageError(f"invalid CIDR: {text}", usage=False) from None
-    if not re.fullmatch(r"[0-9]+", length_text):
-        raise UsageError(f"invalid CIDR: {text}", usage=False)
-    if not 1 <= int(length_text) <= 25:
+        raise UsageError(f"invalid network address: {found[1]}", usage=False) from None
+    length = int(found[3])
+    if not 1 <= length <= 25:
         raise UsageError("prefix length needs to be 1-25", usage=False)
-    net = IPv4Network((address, int(length_text)), strict=False)
-    if net.network_address != address:
-        example = f"CIDR needs to be a network address like {net}, not like {text}"
-        raise UsageError(example, usage=False)
-    return net
+    try:
+        return IPv4Network((address, length))
+    except ValueError:
+        example = "CIDR needs to be a network address like 10.0.2.0/24, not like 10.0.2.100/24"
+        raise UsageError(example, usage=False) from None
 
 
 def _mac(text: str) -> Mac:
@@ -276,52 +275,53 @@ def _mac(text: str) -> Mac:
     return Mac(bytes(int(part, 16) for part in text.split(":")))
 
 
-def _outbound(kind: type[IPv4Address | IPv6Address], text: str) -> str:
-    """An address, or the name of an interface."""
+def _outbound(text: str) -> IPv4Address:
+    """An address, or the name of an interface that has one."""
     with contextlib.suppress(AddressValueError):
-        return str(kind(text))
-    with contextlib.suppress(OSError):
-        socket.if_nametoindex(text)
-        return text
-    family = "ipv4" if kind is IPv4Address else "ipv6"
-    raise UsageError(f"outbound-addr has to be valid {family} address or interface name.", usage=False)
+        return IPv4Address(text)
+    address = ipv4_of_interface(text)
+    if address is None:
+        raise UsageError("outbound-addr has to be valid ipv4 address or interface name.", usage=False)
+    return address
+
+
+def _outbound6(text: str) -> IPv6Address:
+    with contextlib.suppress(AddressValueError):
+        return IPv6Address(text)
+    address = ipv6_of_interface(text)
+    if address is None:
+        raise UsageError("outbound-addr6 has to be valid ipv6 address or interface name.", usage=False)
+    return address
 
 
 # -- all of them together ----------------------------------------------------------------------------------------------
 
 
-def _check(options: Slirp4netnsOptions, seen: set[str]) -> None:
-    if options.target_type not in ("netns", "bess"):
-        raise UsageError('--target-type must be either "netns" or "bess"')
-    if options.userns_path is not None and not os.path.exists(options.userns_path):  # noqa: PTH110 - any file will do
-        raise UsageError(f"userns path doesn't exist: {options.userns_path}")
-    if options.mac is not None and not options.configure:
+def _check(options: Slirp4netnsOptions, texts: Mapping[str, str]) -> None:
+    if "macaddress" in texts and not options.configure:
         raise UsageError("--macaddr cannot be specified when --configure or -c is not specified")
-    if options.target_type == "bess":
-        for name in ("configure", "netns-type", "userns-path"):
-            if name in seen:
-                raise UsageError(f"--{name} conflicts with --target-type=bess")
+    if options.target_type not in {"netns", "bess"}:
+        raise UsageError('--target-type must be either "netns" or "bess"')
+
+
+def _take_bess(options: Slirp4netnsOptions, texts: Mapping[str, str], words: list[str]) -> None:
+    if len(words) != 1:
+        raise UsageError("too many arguments" if words else "")
+    for name in ("configure", "netns-type", "userns-path"):
+        if name in texts:
+            raise UsageError(f"--{name} conflicts with --target-type=bess")
+    options.target = words[0]
+    options.warnings.append("WARNING: BESS mode is experimental")
 
 
 def _take_words(options: Slirp4netnsOptions, words: list[str]) -> None:
-    """What is no option: where the guest is."""
-    needs_name = options.target_type == "netns" and options.netns_type != "tapfd"
-    if len(words) < (2 if needs_name else 1):
+    """What is no option: where the guest is, and what its tap is called."""
+    needed = 1 if options.netns_type == "tapfd" else 2
+    if len(words) < needed:
         raise UsageError("")
-    options.target = words[0]
-    if options.target_type == "bess":
-        options.warnings.append("WARNING: BESS mode is experimental")
-        if len(words) > 1:
-            raise UsageError("too many arguments")
-        return
-    _check_target(options)
-    if needs_name:
-        options.tap_name = os.fsdecode(os.fsencode(words[1])[:INTERFACE_NAME_BYTES])
-    if len(words) > (2 if needs_name else 1):
+    if len(words) > 2:
         options.warnings.append("WARNING: too many arguments")
-
-
-def _check_target(options: Slirp4netnsOptions) -> None:
+    options.target = words[0]
     match options.netns_type:
         case "pid":
             _number(options.target, 1, 2**31 - 1, "PID must be a positive integer")
@@ -330,3 +330,16 @@ def _check_target(options: Slirp4netnsOptions) -> None:
         case _:
             if not os.path.exists(options.target):  # noqa: PTH110 - any file will do
                 raise UsageError("existing path expected when --netns-type=path: No such file or directory")
+    if len(words) > 1:
+        options.tap_name = os.fsdecode(os.fsencode(words[1])[:INTERFACE_NAME_BYTES])
+
+
+def _work_out(options: Slirp4netnsOptions, texts: Mapping[str, str]) -> None:
+    """What slirp4netns looks at once the whole line has been read; no usage follows such a refusal."""
+    options.net = parse_cidr(texts.get("cidr", DEFAULT_CIDR))
+    if "outbound-addr" in texts:
+        options.outbound = _outbound(texts["outbound-addr"])
+    if "outbound-addr6" in texts:
+        options.outbound6 = _outbound6(texts["outbound-addr6"])
+    if "macaddress" in texts:
+        options.mac = _mac(texts["macaddress"])

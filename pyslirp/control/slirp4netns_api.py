@@ -38,6 +38,9 @@ CLIENTS_MAX = 64
 BACKLOG = 16
 NOTHING_HOST = "0.0.0.0"
 
+_DECODER = json.JSONDecoder()
+_JSON_SPACE = " \t\r\n"
+
 
 class RequestError(SlirpError):
     """What the client is told."""
@@ -86,7 +89,7 @@ class Commands:
 
     def _carry_out(self, text: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(text)
+            request = _parse(text)
         except (ValueError, RecursionError):
             raise RequestError("cannot parse JSON") from None
         if not isinstance(request, dict):
@@ -152,13 +155,14 @@ def _port(arguments: dict[str, Any], name: str) -> int:
 class ApiSocket:
     """The listening socket; the caller closes it before the stack."""
 
-    def __init__(self, stack: Stack, path: str, guest: IPv4Address) -> None:
-        """Listen at `path`, in place of whatever lay there.  Raises LinkError."""
+    def __init__(self, stack: Stack, path: str, guest: IPv4Address, say: Callable[[str], None]) -> None:
+        """Listen at `path`, in place of whatever lay there; `say` takes the lines of a log.  Raises LinkError."""
         if len(os.fsencode(path)) >= PATH_BYTES:
             raise LinkError(None, f"the specified API socket path is too long (>= {PATH_BYTES})")
         self.commands = Commands(stack, guest)
         self._stack = stack
         self._path = Path(path)
+        self._say = say
         self._clients: set[_Client] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)  # from the moment it is there, for us alone: whoever may connect may open ports
@@ -187,9 +191,11 @@ class ApiSocket:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             accepted, _ = self._socket.accept()
+            self._say("apifd event")
             if len(self._clients) < CLIENTS_MAX:
                 accepted.setblocking(False)
-                self._clients.add(_Client(self._stack, accepted, self.commands, self._clients.discard))
+                client = _Client(self._stack, accepted, self.commands, self._say, self._clients.discard)
+                self._clients.add(client)
             else:
                 accepted.close()
 
@@ -198,11 +204,17 @@ class _Client:
     """One connection.  States: reading a request, writing the answer, closed."""
 
     def __init__(
-        self, stack: Stack, accepted: socket.socket, commands: Commands, gone: Callable[[_Client], None]
+        self,
+        stack: Stack,
+        accepted: socket.socket,
+        commands: Commands,
+        say: Callable[[str], None],
+        gone: Callable[[_Client], None],
     ) -> None:
         self._stack = stack
         self._socket = accepted
         self._commands = commands
+        self._say = say
         self._gone = gone
         self._request = bytearray()
         self._answer = b""
@@ -221,6 +233,7 @@ class _Client:
         self._request += piece
         self._cancel_whole()
         if len(self._request) >= REQUEST_BYTES:
+            self._say(f"api_handler: too large message (>= {REQUEST_BYTES} bytes)")
             self._begin_answer({"error": {"desc": "bad request: too large message"}})
         elif not piece or _is_json(self._request):
             self._take_as_whole()
@@ -228,11 +241,12 @@ class _Client:
             self._whole = self._stack.call_later(WHOLE_NS, self._take_as_whole)
 
     def _take_as_whole(self) -> None:
+        self._say(f"api_handler: got request: {_printable(self._request)}")
         self._begin_answer(self._commands.answer(bytes(self._request)))
 
     def _begin_answer(self, answer: dict[str, Any]) -> None:
         self._cancel_whole()
-        self._answer = json.dumps(answer).encode()
+        self._answer = json.dumps(answer, separators=(",", ":")).encode()
         self._unwatch()
         self._watch = self._stack.watch(self._socket.fileno(), None, self._writable)
         self._writable()
@@ -266,9 +280,21 @@ class _Client:
         self._gone(self)
 
 
+def _parse(text: bytes) -> Any:
+    """The first JSON value; what follows it is not looked at, as by parson.  Raises ValueError, RecursionError."""
+    value, _ = _DECODER.raw_decode(text.decode().lstrip(_JSON_SPACE))
+    return value
+
+
 def _is_json(text: bytearray) -> bool:
     try:
-        json.loads(text)
+        _parse(bytes(text))
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _printable(text: bytes) -> str:
+    """For people's eyes: up to the first NUL, and nothing that a terminal would obey."""
+    shown = text.partition(b"\0")[0].decode(errors="backslashreplace").rstrip("\n")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)

@@ -83,8 +83,8 @@ class Errand:
         status = self.wait()
         if message[:1] != _FAILED:
             raise LinkError(None, f"the child process has ended ({status}) without a word")
-        number, text = json.loads(message[1:])
-        raise LinkError(number, text)
+        number, text, step = json.loads(message[1:])
+        raise LinkError(number, text, step)
 
 
 def _run(answer: socket.socket, make: Callable[[], int], then: Callable[[], None] | None) -> NoReturn:
@@ -98,8 +98,10 @@ def _run(answer: socket.socket, make: Callable[[], int], then: Callable[[], None
             then()
         status = 0
     except OSError as error:
-        text = error.args[1] if isinstance(error, LinkError) else _text(error)
-        _tell(answer, error.errno, text)
+        if isinstance(error, LinkError):
+            _tell(answer, error.errno, error.args[1], error.step)
+        else:
+            _tell(answer, error.errno, _text(error))
     except BaseException:  # noqa: BLE001 - nothing may get past the end of this function: we are a copy of our parent
         _tell(answer, None, traceback.format_exc())
     finally:
@@ -110,6 +112,6 @@ def _text(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
 
 
-def _tell(answer: socket.socket, number: int | None, text: str) -> None:
-    message = _FAILED + json.dumps([number, text]).encode()
-    answer.send(message[:ANSWER_BYTES] if len(message) <= ANSWER_BYTES else _FAILED + b'[null, "too long a text"]')
+def _tell(answer: socket.socket, number: int | None, text: str, step: str = "") -> None:
+    message = _FAILED + json.dumps([number, text, step]).encode()
+    answer.send(message if len(message) <= ANSWER_BYTES else _FAILED + b'[null, "too long a text", ""]')

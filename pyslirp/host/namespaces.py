@@ -37,6 +37,7 @@ from pyslirp.host.syscalls import (
 )
 
 NS_GET_USERNS = 0xB701  #: linux/nsfs.h
+STEP_JOIN = "join"  #: LinkError.step
 NET_CAPABILITIES = (CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_ADMIN, CAP_NET_RAW)
 
 #: What a system's administrator may have said about user namespaces: (sysctl, value that forbids, what permits).
@@ -59,9 +60,9 @@ def join(netns: str, userns: str | None = None) -> None:
         setns(network, CLONE_NEWNET)
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise LinkError(error.errno, f"{netns}: this is not a network namespace") from None
+            raise LinkError(error.errno, f"{netns}: this is not a network namespace", STEP_JOIN) from None
         if error.errno != errno.EPERM or userns is not None:
-            raise LinkError(error.errno, _refused(netns, error)) from None
+            raise LinkError(error.errno, _refused(netns, error), STEP_JOIN) from None
         _join_by_owner(netns, network)
 
 
@@ -71,7 +72,7 @@ def _join_by_owner(netns: str, network: int) -> None:
         setns(owner, CLONE_NEWUSER)
         setns(network, CLONE_NEWNET)
     except OSError as error:
-        raise LinkError(error.errno, _refused(netns, error)) from None
+        raise LinkError(error.errno, _refused(netns, error), STEP_JOIN) from None
 
 
 def enter_user(userns: str) -> None:

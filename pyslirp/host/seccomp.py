@@ -108,11 +108,13 @@ def filter_program(machine: str) -> list[Instruction]:
     return [*program, (_RETURN, 0, 0, ALLOW), (_RETURN, 0, 0, KILL_PROCESS)]
 
 
-def install() -> None:
-    """Do without these calls from now on; there is no way back.  Raises SlirpError."""
-    program = filter_program(platform.machine())
+def install() -> list[str]:
+    """Do without these calls from now on, whose names come back; there is no way back.  Raises SlirpError."""
+    machine = platform.machine()
+    program = filter_program(machine)
     try:
         prctl(PR_SET_NO_NEW_PRIVS, 1)
         install_seccomp_filter(program)
     except OSError as error:
         raise SlirpError(f"seccomp: {error.strerror}; does this kernel have CONFIG_SECCOMP_FILTER?") from None
+    return sorted({*MACHINES[machine][1], *EVERYWHERE})

@@ -20,6 +20,8 @@ from pyslirp.links.netlink import (
     link_message,
 )
 
+STEP_UP, STEP_MTU, STEP_MAC, STEP_ADDRESS, STEP_ROUTE = "up", "mtu", "mac", "address", "route"  #: LinkError.step
+
 _PUT = NLM_F_CREATE | NLM_F_REPLACE
 
 
@@ -38,19 +40,22 @@ def configure(name: str, settings: InterfaceSettings) -> None:
 
     Raises LinkError with the step that failed.
     """
-    step = "find it"
+    step, doing = STEP_UP, "find it"
     try:
         index, loopback = socket.if_nametoindex(name), socket.if_nametoindex("lo")
         with Netlink() as kernel:
-            step = "set lo up"
+            doing = "set lo up"
             kernel.ask(RTM_NEWLINK, link_message(loopback, up=True))
-            step = f"set MTU {settings.mtu}" + (f" and MAC address {settings.mac}" if settings.mac else "")
-            kernel.ask(RTM_NEWLINK, link_message(index, mtu=settings.mtu, mac=settings.mac))
-            step = "set it up"
+            step, doing = STEP_MTU, f"set MTU {settings.mtu}"
+            kernel.ask(RTM_NEWLINK, link_message(index, mtu=settings.mtu))
+            if settings.mac is not None:
+                step, doing = STEP_MAC, f"set MAC address {settings.mac}"
+                kernel.ask(RTM_NEWLINK, link_message(index, mac=settings.mac))
+            step, doing = STEP_UP, "set it up"
             kernel.ask(RTM_NEWLINK, link_message(index, up=True))
-            step = f"add the address {settings.address}"
+            step, doing = STEP_ADDRESS, f"add the address {settings.address}"
             kernel.ask(RTM_NEWADDR, address_message(index, settings.address), _PUT)
-            step = f"add the default route by {settings.gateway}"
+            step, doing = STEP_ROUTE, f"add the default route by {settings.gateway}"
             kernel.ask(RTM_NEWROUTE, default_route_message(index, settings.gateway), _PUT)
     except OSError as error:
-        raise LinkError(error.errno, f"{name}: cannot {step}: {error.strerror or error}") from None
+        raise LinkError(error.errno, f"{name}: cannot {doing}: {error.strerror or error}", step) from None

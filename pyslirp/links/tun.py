@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pyslirp.errors import LinkError
 
 DEVICE = "/dev/net/tun"
+STEP_DEVICE, STEP_TAP = "device", "tap"  #: LinkError.step
 
 TUNSETIFF, TUNGETIFF = 0x4004_54CA, 0x8004_54D2
 TUNGETFEATURES, TUNSETOFFLOAD, TUNSETVNETHDRSZ = 0x8004_54CF, 0x4004_54D0, 0x4004_54D8
@@ -57,7 +58,7 @@ def open_tap(name: str, *, vnet_header: bool = True) -> int:
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise LinkError(error.errno, _said(DEVICE, error, _DEVICE_HINTS)) from None
+        raise LinkError(error.errno, _said(DEVICE, error, _DEVICE_HINTS), STEP_DEVICE) from None
     try:
         features = _INT.unpack(fcntl.ioctl(fd, TUNGETFEATURES, bytes(_INT.size)))[0] if vnet_header else 0
         flags = IFF_TAP | IFF_NO_PI | features & IFF_VNET_HDR
@@ -66,7 +67,7 @@ def open_tap(name: str, *, vnet_header: bool = True) -> int:
             take_offloads(fd)
     except OSError as error:
         os.close(fd)
-        raise LinkError(error.errno, _said(f"tap {name}", error, _NAME_HINTS)) from None
+        raise LinkError(error.errno, _said(f"tap {name}", error, _NAME_HINTS), STEP_TAP) from None
     return fd
 
 

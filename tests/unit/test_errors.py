@@ -50,5 +50,10 @@ def test_each_is_ours_and_what_python_calls_it(kind: type[Exception], base: type
 
 
 def test_an_os_error_keeps_its_number() -> None:
-    error = LinkError(98, "Address already in use", "/run/x")
-    assert (error.errno, error.filename) == (98, "/run/x")
+    error = LinkError(98, "/run/x: Address already in use")
+    assert (error.errno, error.args, error.step) == (98, (98, "/run/x: Address already in use"), "")
+
+
+def test_a_link_error_names_the_step_where_that_is_known() -> None:
+    error = LinkError(16, "tap0: it is busy", "tap")
+    assert (error.args, error.step) == ((16, "tap0: it is busy"), "tap")

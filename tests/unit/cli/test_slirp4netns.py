@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from pyslirp.cli import slirp4netns
-from pyslirp.cli.slirp4netns import address_of, announcement, main, network_config
+from pyslirp.cli.slirp4netns import PERROR, announcement, main, network_config
 from pyslirp.cli.slirp4netns_options import Slirp4netnsOptions, read_options
 from pyslirp.errors import LinkError
-from pyslirp.stack import Stack
+from pyslirp.host import namespaces
+from pyslirp.links import interface, tun
 
 PATIENCE_SECONDS = 20
 PROGRAM = "import sys; from pyslirp.cli.slirp4netns import main; sys.exit(main())"
@@ -42,18 +44,9 @@ def test_the_network_is_that_of_the_options() -> None:
     assert config.network.outbound == IPv4Address("127.0.0.1")
 
 
-def test_an_interface_stands_for_its_address() -> None:
-    assert address_of("192.0.2.7") == IPv4Address("192.0.2.7")
-    with pytest.raises(LinkError, match="--outbound-addr=no-such-if: no IPv4 address: "):
-        address_of("no-such-if")
-
-
 def test_what_is_said_at_the_start() -> None:
     options = options_of("-a", "/x", "--outbound-addr=127.0.0.1", "-c", "--macaddress=0e:d4:18:d9:38:fb", "1", "tap0")
-    stack = Stack(network_config(options))
-    lines = announcement(options, stack)
-    stack.close()
-    assert lines == [
+    assert announcement(options) == [
         "Starting slirp",
         "* MTU:             1500",
         "* Network:         10.0.2.0",
@@ -64,7 +57,7 @@ def test_what_is_said_at_the_start() -> None:
         "* DHCP end:        10.0.2.30",
         "* Recommended IP:  10.0.2.100",
         "* API Socket:      /x",
-        "* Outbound IPv4:   127.0.0.1",
+        "* Outbound IPv4:    127.0.0.1",
         "* MAC address:     0e:d4:18:d9:38:fb",
         (
             "WARNING: 127.0.0.1:* on the host is accessible as 10.0.2.2 (set --disable-host-loopback to prohibit"
@@ -75,9 +68,7 @@ def test_what_is_said_at_the_start() -> None:
 
 def test_no_warning_where_loopback_is_off() -> None:
     options = options_of("--disable-host-loopback", "1", "tap0")
-    stack = Stack(network_config(options))
-    assert announcement(options, stack)[-1] == "* Recommended IP:  10.0.2.100"
-    stack.close()
+    assert announcement(options)[-1] == "* Recommended IP:  10.0.2.100"
 
 
 @pytest.mark.parametrize(("arguments", "status"), [((), 1), (("--help",), 0), (("--version",), 0)])
@@ -171,7 +162,7 @@ def test_ready_and_answering_and_then_hung_up(tmp_path: Path, pipe: tuple[int, i
         status, out, err = running.end()
         assert status == -signal.SIGTERM
         assert "Starting slirp" in out
-        assert err == "do_slirp is exiting\n"
+        assert err == ""
         assert not api.exists()
     finally:
         running.close()
@@ -202,14 +193,61 @@ def test_an_exit_fd_that_is_not_open_ends_it(tmp_path: Path, number: int) -> Non
         running.close()
 
 
-def test_a_ready_fd_that_is_not_open(tmp_path: Path) -> None:
+def test_a_ready_fd_that_is_not_open_is_only_complained_of(tmp_path: Path) -> None:
+    """Even where its number is that of a descriptor of our own."""
     running = Running(tmp_path, "-r", "8")
     try:
+        running.guest.send(ARP_FOR_GATEWAY)
+        assert running.guest.recv(2000)
+        running.process.send_signal(signal.SIGTERM)
         status, _, err = running.end()
-        assert status == 1
-        assert err.startswith("ready-fd 8: Bad file descriptor\n")
+        assert (status, err) == (-signal.SIGTERM, "pyslirp: ready-fd 8: Bad file descriptor\n")
     finally:
         running.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_outlives_those_who_read_what_it_says(tmp_path: Path, number: signal.Signals) -> None:
+    api = tmp_path / "api"
+    running = Running(tmp_path, "-a", str(api))
+    try:
+        assert running.process.stderr
+        running.process.stderr.close()
+        running.guest.send(ARP_FOR_GATEWAY)
+        assert running.guest.recv(2000)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(api))
+            client.send(b"{}")
+            assert b"no execute found" in client.recv(1000)
+        running.process.send_signal(number)
+        assert running.process.wait(PATIENCE_SECONDS) == -number
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        (namespaces.STEP_JOIN, "setns(CLONE_NEWNET): Device or resource busy"),
+        (tun.STEP_DEVICE, 'open("/dev/net/tun"): Device or resource busy'),
+        (tun.STEP_TAP, "ioctl(TUNSETIFF): Device or resource busy"),
+        (interface.STEP_UP, "cannot set device up: Device or resource busy"),
+        (interface.STEP_MTU, "cannot set MTU: Device or resource busy"),
+        (interface.STEP_MAC, "cannot set MAC address: Device or resource busy"),
+        (interface.STEP_ADDRESS, "cannot set device address: Device or resource busy"),
+        (interface.STEP_ROUTE, "set route: Device or resource busy"),
+    ],
+)
+def test_what_fails_in_the_child_is_said_in_both_ways(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, step: str, line: str
+) -> None:
+    def refuse() -> int:
+        raise LinkError(errno.EBUSY, "tap0: cannot; here is why", step)
+
+    monkeypatch.setattr(slirp4netns, "_begin_guest", lambda _: refuse)
+    assert main(["1", "tap0"]) == 1
+    assert capfd.readouterr().err.splitlines()[-3:] == [line, "pyslirp: tap0: cannot; here is why", "child failed(1)"]
+    assert step in PERROR
 
 
 def test_an_exit_fd_that_is_a_file_never_does(tmp_path: Path) -> None:

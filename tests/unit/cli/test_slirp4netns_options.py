@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -44,7 +44,7 @@ def test_every_option() -> None:
     assert (options.configure, options.exit_fd, options.ready_fd, options.mtu) == (True, 3, 4, 65520)
     assert (options.api_socket, options.net) == ("/x", IPv4Network("10.9.0.0/16"))
     assert (options.userns_path, options.sandbox, options.seccomp) == ("/proc/self/ns/user", True, True)
-    assert (options.outbound, options.outbound6) == ("127.0.0.1", "::1")
+    assert (options.outbound, options.outbound6) == (IPv4Address("127.0.0.1"), IPv6Address("::1"))
     assert (options.host_loopback, options.dns, options.ipv6) == (False, False, True)
     assert options.mac == Mac("0e:d4:18:d9:38:fb")
     assert (options.target, options.tap_name) == ("77", "tap11")
@@ -133,6 +133,8 @@ def test_what_is_followed_by_the_usage(arguments: tuple[str, ...], text: str) ->
             ("--cidr", "10.0.2.100/24"),
             "CIDR needs to be a network address like 10.0.2.0/24, not like 10.0.2.100/24",
         ),
+        (("--cidr", "300.0.0.0/24"), "invalid network address: 300.0.0.0"),
+        (("--cidr", "10.0.2.0/124"), "invalid CIDR: 10.0.2.0/124"),
         (
             ("-c", "--macaddress=zz"),
             (
@@ -148,7 +150,7 @@ def test_what_is_followed_by_the_usage(arguments: tuple[str, ...], text: str) ->
             ),
         ),
         (("--outbound-addr=no-such-if",), "outbound-addr has to be valid ipv4 address or interface name."),
-        (("--outbound-addr6=no-such-if",), "outbound-addr has to be valid ipv6 address or interface name."),
+        (("--outbound-addr6=no-such-if",), "outbound-addr6 has to be valid ipv6 address or interface name."),
     ],
 )
 def test_what_stands_alone(arguments: tuple[str, ...], text: str) -> None:
@@ -175,7 +177,7 @@ def test_what_is_only_warned_of() -> None:
         warnings,
     )
     assert isinstance(options, Slirp4netnsOptions)
-    assert options.outbound == "lo"
+    assert options.outbound == IPv4Address("127.0.0.1")
     assert not options.host_loopback
     assert options.sandbox
     assert warnings == [
@@ -198,7 +200,39 @@ def test_warnings_come_before_the_refusal() -> None:
     warnings: list[str] = []
     with pytest.raises(UsageError, match="too many arguments"):
         read_options("slirp4netns", ["--target-type=bess", "-6", "/x", "/y"], warnings)
-    assert warnings == ["WARNING: Support for IPv6 is experimental", "WARNING: BESS mode is experimental"]
+    assert warnings == ["WARNING: Support for IPv6 is experimental"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("-m", "0", "--bogus"), "MTU must be a positive integer (< 65522)"),
+        (("--bogus", "-m", "0"), "slirp4netns: unrecognized option '--bogus'"),
+        (("--userns-path=/no", "-e", "x", "1", "t"), "userns path doesn't exist: /no"),
+        (("--macaddress=zz", "--target-type=bogus"), "--macaddr cannot be specified when --configure or -c is not specified"),
+        (("--cidr=x", "-c", "--macaddress=zz", "0", "t"), "PID must be a positive integer"),
+        (("-c", "--macaddress=zz", "--outbound-addr=no", "--cidr=x", "1", "t"), "invalid CIDR: x"),
+        (("-c", "--macaddress=zz", "--outbound-addr=no", "1", "t"), "outbound-addr has to be valid ipv4 address or"),
+    ],
+)
+def test_which_of_two_mistakes_is_told(arguments: tuple[str, ...], text: str) -> None:
+    assert str(refusal(*arguments)).startswith(text)
+
+
+@pytest.mark.parametrize(("option", "made"), [("-v", version()), ("-h", usage("slirp4netns"))])
+def test_version_and_help_come_before_a_later_mistake(option: str, made: str) -> None:
+    warnings: list[str] = []
+    assert read_options("slirp4netns", ["-6", option, "--bogus"], warnings) == made
+    assert warnings == ["WARNING: Support for IPv6 is experimental"]
+
+
+def test_no_option_follows_a_word_where_posix_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSIXLY_CORRECT", "")
+    warnings: list[str] = []
+    options = read_options("slirp4netns", ["1", "tap0", "-c"], warnings)
+    assert isinstance(options, Slirp4netnsOptions)
+    assert not options.configure
+    assert warnings == ["WARNING: too many arguments"]
 
 
 def test_a_tap_by_its_descriptor_has_no_name() -> None:

@@ -38,8 +38,14 @@ def commands(stack: Stack) -> Commands:
 
 
 @pytest.fixture
-def api(stack: Stack, tmp_path: Path) -> Iterator[ApiSocket]:
-    made = ApiSocket(stack, str(tmp_path / "api"), GUEST)
+def said() -> list[str]:
+    """Lines of the log."""
+    return []
+
+
+@pytest.fixture
+def api(stack: Stack, tmp_path: Path, said: list[str]) -> Iterator[ApiSocket]:
+    made = ApiSocket(stack, str(tmp_path / "api"), GUEST, said.append)
     yield made
     made.close()
 
@@ -100,6 +106,11 @@ def description(answer: dict[str, Any]) -> str:
 )
 def test_what_cannot_be_done(commands: Commands, request_: bytes, error: str) -> None:
     assert description(commands.answer(request_)) == f"bad request: {error}"
+
+
+@pytest.mark.parametrize("rest", [b"", b"\n", b"\0", b" and so on", b'{"execute": "bad"}'])
+def test_what_follows_a_request_is_not_looked_at(commands: Commands, rest: bytes) -> None:
+    assert commands.answer(b' \t\r\n{"execute": "list_hostfwd"}' + rest)["entries"] == []
 
 
 def test_the_life_of_a_rule(stack: Stack, commands: Commands) -> None:
@@ -167,8 +178,10 @@ def answer_to(stack: Stack, client: socket.socket) -> bytes:
     raise AssertionError("no answer")
 
 
-def test_one_request_and_one_answer(stack: Stack, api: ApiSocket) -> None:
-    assert json.loads(ask(stack, api, b'{"execute": "list_hostfwd"}')) == {"entries": [], "return": {"entries": []}}
+def test_one_request_and_one_answer(stack: Stack, api: ApiSocket, said: list[str]) -> None:
+    """Byte for byte, and in the log, as slirp4netns has it."""
+    assert ask(stack, api, b'{"execute": "list_hostfwd"}\n') == b'{"entries":[],"return":{"entries":[]}}'
+    assert said == ["apifd event", 'api_handler: got request: {"execute": "list_hostfwd"}']
     assert stack.engine.snapshot()["watches"] == 1  # the listening socket alone
 
 
@@ -184,9 +197,16 @@ def test_what_never_becomes_whole(stack: Stack, api: ApiSocket, hang_up: bool) -
     assert description(json.loads(answer)) == "bad request: cannot parse JSON"
 
 
-def test_too_large_a_message(stack: Stack, api: ApiSocket) -> None:
-    answer = ask(stack, api, bytes(REQUEST_BYTES + 100))
-    assert description(json.loads(answer)) == "bad request: too large message"
+@pytest.mark.parametrize(("size", "error"), [(4095, "json_object() failed"), (4096, "too large message")])
+def test_how_large_a_message_may_be(stack: Stack, api: ApiSocket, said: list[str], size: int, error: str) -> None:
+    answer = ask(stack, api, b"[]".ljust(size))
+    assert description(json.loads(answer)) == f"bad request: {error}"
+    assert ("api_handler: too large message (>= 4096 bytes)" in said) == (size == REQUEST_BYTES)
+
+
+def test_the_log_shows_nothing_that_a_terminal_would_obey(stack: Stack, api: ApiSocket, said: list[str]) -> None:
+    ask(stack, api, b'["\x1b[2J", "\xff"] \x00 and so on', hang_up=True)
+    assert said[1] == r'api_handler: got request: ["\x1b[2J", "\xff"] '
 
 
 def test_an_answer_that_does_not_fit_at_once(stack: Stack, api: ApiSocket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,18 +234,18 @@ def test_so_many_clients_at_once(stack: Stack, api: ApiSocket) -> None:
         client.close()
 
 
-def test_the_file_is_ours_and_goes(stack: Stack, tmp_path: Path) -> None:
+def test_the_file_is_ours_and_goes(stack: Stack, tmp_path: Path, said: list[str]) -> None:
     path = tmp_path / "api"
     path.write_text("left behind")
-    api = ApiSocket(stack, str(path), GUEST)
+    api = ApiSocket(stack, str(path), GUEST, said.append)
     assert stat.S_ISSOCK(path.stat().st_mode)
     assert path.stat().st_mode & 0o777 == 0o600
     api.close()
     assert not path.exists()
 
 
-def test_closing_after_the_stack_and_with_clients(stack: Stack, tmp_path: Path) -> None:
-    api = ApiSocket(stack, str(tmp_path / "api"), GUEST)
+def test_closing_after_the_stack_and_with_clients(stack: Stack, tmp_path: Path, said: list[str]) -> None:
+    api = ApiSocket(stack, str(tmp_path / "api"), GUEST, said.append)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(str(tmp_path / "api"))
         stack.process()
@@ -241,7 +261,7 @@ def test_closing_after_the_stack_and_with_clients(stack: Stack, tmp_path: Path) 
         ("/no/such/folder/api", "--api-socket /no/such/folder/api: No such file or directory"),
     ],
 )
-def test_where_it_cannot_be(stack: Stack, path: str, text: str) -> None:
+def test_where_it_cannot_be(stack: Stack, path: str, text: str, said: list[str]) -> None:
     with pytest.raises(LinkError) as caught:
-        ApiSocket(stack, path, GUEST)
+        ApiSocket(stack, path, GUEST, said.append)
     assert caught.value.args[1] == text

@@ -65,6 +65,15 @@ def test_what_stood_in_the_childs_way(make: object, number: int | None, text: st
     assert caught.value.args == (number, text)
 
 
+def test_the_step_that_failed_comes_back() -> None:
+    def make() -> int:
+        raise LinkError(errno.EBUSY, "tap tap0: it is busy", "tap")
+
+    with pytest.raises(LinkError) as caught:
+        Errand(make).fetch()
+    assert caught.value.step == "tap"
+
+
 def test_a_mistake_of_ours_comes_back_with_its_traceback() -> None:
     with pytest.raises(LinkError, match="ZeroDivisionError: in the child"):
         Errand(raise_something).fetch()

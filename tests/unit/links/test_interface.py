@@ -60,7 +60,8 @@ def test_everything_in_the_order_that_works(kernel: type[Kernel]) -> None:
     configure("tap0", SETTINGS)
     assert kernel.asked == [
         (RTM_NEWLINK, link_message(LO, up=True)),
-        (RTM_NEWLINK, link_message(TAP, mtu=1500, mac=MAC)),
+        (RTM_NEWLINK, link_message(TAP, mtu=1500)),
+        (RTM_NEWLINK, link_message(TAP, mac=MAC)),
         (RTM_NEWLINK, link_message(TAP, up=True)),
         (RTM_NEWADDR, address_message(TAP, SETTINGS.address)),
         (RTM_NEWROUTE, default_route_message(TAP, SETTINGS.gateway)),
@@ -68,20 +69,22 @@ def test_everything_in_the_order_that_works(kernel: type[Kernel]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "what"),
+    ("refused", "what", "step"),
     [
-        (0, "set lo up"),
-        (1, "set MTU 1500 and MAC address 0e:d4:18:d9:38:fb"),
-        (2, "set it up"),
-        (3, "add the address 10.0.2.15/24"),
-        (4, "add the default route by 10.0.2.2"),
+        (0, "set lo up", interface.STEP_UP),
+        (1, "set MTU 1500", interface.STEP_MTU),
+        (2, "set MAC address 0e:d4:18:d9:38:fb", interface.STEP_MAC),
+        (3, "set it up", interface.STEP_UP),
+        (4, "add the address 10.0.2.15/24", interface.STEP_ADDRESS),
+        (5, "add the default route by 10.0.2.2", interface.STEP_ROUTE),
     ],
 )
-def test_the_step_that_failed_is_named(kernel: type[Kernel], step: int, what: str) -> None:
-    kernel.refused = step
+def test_the_step_that_failed_is_named(kernel: type[Kernel], refused: int, what: str, step: str) -> None:
+    kernel.refused = refused
     with pytest.raises(LinkError) as caught:
         configure("tap0", SETTINGS)
     assert caught.value.args == (errno.EPERM, f"tap0: cannot {what}: Operation not permitted")
+    assert caught.value.step == step
 
 
 def test_an_interface_that_is_not_there() -> None:
