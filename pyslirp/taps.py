@@ -1,27 +1,22 @@
-"""Taps inside namespaces: the errand that makes one (host/) and what it is to be there (links/), put together."""
+"""Taps inside namespaces: the errand that makes one (host/) and what it is to be there (links/), put together.
+
+Whoever wants a tap begins the errand before anything else is imported, so neither this module nor what it needs imports
+what takes long (dataclasses, pathlib, tempfile, the configuration): tests/unit/test_startup.py.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from ipaddress import IPv4Interface
-from pathlib import Path
+from collections.abc import Sequence
 
-from pyslirp.addresses import Mac
-from pyslirp.config.dhcp import StaticLease
-from pyslirp.config.stack import Config
 from pyslirp.errors import LinkError
 from pyslirp.host.errand import Errand
-from pyslirp.host.namespaces import create, join, keep_net_capabilities, overlay_file
-from pyslirp.links.base import STREAM_MTU
+from pyslirp.host.namespaces import join
 from pyslirp.links.interface import InterfaceSettings, configure
 from pyslirp.links.tun import open_tap
 
 RESOLV_CONF = "/etc/resolv.conf"
-
-_log = logging.getLogger("pyslirp.taps")
+STANDARD_ERROR = 2
 
 
 def open_inside(netns: str | None, name: str, settings: InterfaceSettings | None, userns: str | None = None) -> Errand:
@@ -40,20 +35,28 @@ def open_inside(netns: str | None, name: str, settings: InterfaceSettings | None
 
 
 def open_with_command(
-    command: Sequence[str], name: str, settings: InterfaceSettings, resolv_conf: str, *, as_root: bool
+    command: Sequence[str],
+    name: str,
+    settings: InterfaceSettings,
+    resolv_conf: str,
+    *,
+    as_root: bool,
+    hostname: str | None = None,
 ) -> Errand:
     """Begin a new namespace with the tap `name` in it; after `go_on` the child becomes `command`.
 
-    resolv_conf: the text of the /etc/resolv.conf that the command sees.
+    resolv_conf: the text of the /etc/resolv.conf that the command sees.  hostname: what its machine is called; None: as
+    the host.
     """
+    from pyslirp.host.unsharing import create, keep_net_capabilities, overlay_file  # noqa: PLC0415 - see the top
 
     def make() -> int:
-        create(as_root=as_root)
+        create(as_root=as_root, hostname=hostname)
         descriptor = _open(name, settings)
         try:
             overlay_file(RESOLV_CONF, resolv_conf)
         except OSError as error:
-            _log.warning("%s stays that of the host: %s", RESOLV_CONF, error.strerror)
+            os.write(STANDARD_ERROR, f"pyslirp: {RESOLV_CONF} stays that of the host: {error.strerror}\n".encode())
         return descriptor
 
     def then() -> None:
@@ -71,38 +74,3 @@ def _open(name: str, settings: InterfaceSettings | None) -> int:
     if settings is not None:
         configure(name, settings)
     return descriptor
-
-
-def first_guest(config: Config) -> tuple[Config, InterfaceSettings]:
-    """What the interface of a guest without DHCP is to have: the first address of the pool, to which hostfwd leads.
-
-    In the Config that comes back DHCP keeps that address for the interface's MAC address.
-    """
-    start, net = config.dhcp.start, config.network.net
-    mac = next((lease.mac for lease in config.dhcp.static if lease.address == start), None)
-    if mac is None:
-        mac = random_mac()
-        static = (*config.dhcp.static, StaticLease(mac, start))
-        config = replace(config, dhcp=replace(config.dhcp, static=static))
-    address = IPv4Interface((start, net.prefixlen))
-    return config, InterfaceSettings(address, config.network.host, config.network.mtu or STREAM_MTU, mac)
-
-
-def random_mac(numbers: Callable[[int], bytes] = os.urandom) -> Mac:
-    """A locally administered unicast address (IEEE 802, section 8.4)."""
-    raw = numbers(6)
-    return Mac(bytes([raw[0] & 0xFC | 0x02]) + raw[1:])
-
-
-def resolv_conf(config: Config) -> str:
-    """The host's /etc/resolv.conf with the network's name server in place of the host's (resolv.conf(5))."""
-    lines = [f"nameserver {config.dns.address}"]
-    if config.dns.search:
-        lines.append(f"search {' '.join(config.dns.search)}")
-    ours = {line.split()[0] for line in lines}
-    try:
-        text = Path(RESOLV_CONF).read_text(errors="surrogateescape")
-    except OSError:
-        text = ""
-    kept = [line for line in text.splitlines() if line.split()[:1] and line.split()[0] not in ours | {"sortlist"}]
-    return "\n".join(lines + kept) + "\n"

@@ -2,7 +2,8 @@
 
 The command runs in a new network namespace with one interface, which is configured; in a new user namespace too, unless
 we are root, so that any user can.  It is still that user, with the rights of an administrator over its own network
-alone.  In its own mount namespace /etc/resolv.conf names the network's DNS server.
+alone.  In its own mount namespace /etc/resolv.conf names the network's DNS server; with ``--hostname`` its machine has that
+name.
 
 Its exit status is passed on; when it ends, the network ends.  Signals are handed on as by ``pyslirp run``.
 """
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyslirp.cli.arguments import HOST_ERROR, USAGE_ERROR, Parser, add_common, begin, complain, explain, read_config
+from pyslirp.cli.foreground import in_foreground
 from pyslirp.config.tap import DEFAULT_TAP_NAME, check_interface_name
 from pyslirp.errors import ConfigError, LinkError, SlirpError
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from pyslirp.stack import Stack
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  #: exit status where the command cannot be run, or is not there: a shell's
-STANDARD_INPUT = 0
 DESCRIPTION = "Run a command in a new network namespace, with this network; what follows -- is the command."
 SYNOPSIS = "write: pyslirp exec [OPTIONS] -- COMMAND ..."
 
@@ -66,10 +67,13 @@ def exec_(arguments: Sequence[str]) -> int:
 
 
 def _run(namespace: argparse.Namespace, config: Config, command: list[str]) -> int:
-    from pyslirp.taps import first_guest, open_with_command, resolv_conf  # noqa: PLC0415 - a typo need not wait
+    from pyslirp.provision import first_guest, resolv_conf  # noqa: PLC0415 - a typo need not wait
+    from pyslirp.taps import open_with_command  # noqa: PLC0415
 
     config, settings = first_guest(config)
-    errand = open_with_command(command, namespace.tap, settings, resolv_conf(config), as_root=namespace.root)
+    names = resolv_conf(config)
+    root, hostname = namespace.root, config.dhcp.hostname
+    errand = open_with_command(command, namespace.tap, settings, names, as_root=root, hostname=hostname)
 
     from pyslirp.loops.plain import PlainLoop  # noqa: PLC0415 - while the child configures its interface
     from pyslirp.observe.log import set_up  # noqa: PLC0415
@@ -110,5 +114,5 @@ def _attend(stack: Stack, loop: PlainLoop, errand: Errand, name: str) -> int:
 
 def _hand_on(errand: Errand, number: int) -> None:
     """Ctrl-C at a terminal reaches both; every other signal was for us alone."""
-    if number != signal.SIGINT or not os.isatty(STANDARD_INPUT):
+    if number != signal.SIGINT or not in_foreground():
         errand.signal(number)

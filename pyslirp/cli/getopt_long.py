@@ -11,15 +11,14 @@ cut short as long as one is meant.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class GetoptError(Exception):
     """`str()` is what getopt_long prints behind the program's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option of a program."""
 
     name: str  #: without the two dashes

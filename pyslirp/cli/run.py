@@ -3,7 +3,7 @@
 QEMU gets one end of a private socketpair as ``-netdev socket,fd=`` (every version has it), and a NIC for it unless its
 own arguments have one.  Its exit status is passed on; when it ends, the network ends.
 
-Signals.  SIGTERM and SIGHUP are handed on to QEMU, which then decides; so is SIGINT, but where standard input is a
+Signals.  SIGTERM and SIGHUP are handed on to QEMU, which then decides; so is SIGINT, but in the foreground of a
 terminal: that has sent Ctrl-C to both.
 """
 
@@ -26,6 +26,7 @@ from pyslirp.cli.arguments import (
     explain,
     read_config,
 )
+from pyslirp.cli.foreground import in_foreground
 from pyslirp.errors import SlirpError
 from pyslirp.links.base import PortSpec
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "virtio-net-pci"
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  #: exit status where the command cannot be run, or is not there: a shell's
-STANDARD_INPUT = 0
 SIGNALLED = 128  #: and the number of the signal that has ended the command
 PATIENCE_SECONDS = 5.0  #: between SIGTERM and SIGKILL
 DESCRIPTION = "Run a QEMU with a network of its own; what follows -- is its command line."
@@ -144,7 +144,7 @@ class Child:
         """Hand a signal on."""
         if self._process is None:
             self._signalled = number
-        elif number != signal.SIGINT or not os.isatty(STANDARD_INPUT):
+        elif number != signal.SIGINT or not in_foreground():
             self._process.send_signal(number)
 
     def start(self, stack: Stack, command: list[str], model: str) -> None:

@@ -1,8 +1,8 @@
 """``pyslirp-slirp4netns``: in slirp4netns's place, by its own command line (slirp4netns(1)), e.g. for podman.
 
-The order of what happens, and of what is said, is slirp4netns's: a child makes the tap and configures it; the parent
-says how the network is, opens the API socket, goes into its sandbox, and then writes to the ready-fd.  Until the exit-fd
-is hung up (exit status 0), or a signal comes.
+The order of what happens, and of what is said, is slirp4netns's: a child makes the tap and configures it, at once, while
+the rest is imported (there are scripts that do not wait for it); the parent says how the network is, opens the API socket,
+goes into its sandbox, and then writes to the ready-fd.  Until the exit-fd is hung up (exit status 0), or a signal comes.
 
 Different on purpose: a signal ends it in order, the API socket's file removed, before it takes its effect; the API
 socket is for its owner alone; addresses of the guests' network that nobody has are unreachable.  IPv6 is not there yet:
@@ -20,14 +20,13 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from pyslirp.cli.slirp4netns_options import Slirp4netnsOptions, UsageError, read_options, usage
-from pyslirp.config.stack import Config
 from pyslirp.errors import ConfigErrors, LinkError, SlirpError
 
 if TYPE_CHECKING:
+    from pyslirp.config.stack import Config
     from pyslirp.control.slirp4netns_api import ApiSocket
     from pyslirp.host.errand import Errand
     from pyslirp.loops.plain import PlainLoop
@@ -45,6 +44,7 @@ PERROR = {
     "address": "cannot set device address",
     "route": "set route",
 }
+FAILED = ("do_slirp is exiting", "do_slirp failed", "parent failed")
 NEEDED_LATER = ("encodings.idna", "linecache", "tokenize", "traceback")  #: by Python itself, which finds no file then
 
 
@@ -111,13 +111,7 @@ def _start(options: Slirp4netnsOptions, descriptors: set[int]) -> int:
     if options.outbound6 is not None:
         _complain("pyslirp: --outbound-addr6: IPv6 is not supported yet, this has no effect")
     try:
-        config = network_config(options)
-        take = _begin_guest(options)
-    except (ConfigErrors, SlirpError, OSError) as error:
-        _complain(_text(error))
-        return FAILURE
-    try:
-        return _run(options, config, take, descriptors)
+        return _run(options, _begin_guest(options), descriptors)
     except LinkError as error:
         _complain(*_lines(error), "child failed(1)")
         return FAILURE
@@ -125,6 +119,8 @@ def _start(options: Slirp4netnsOptions, descriptors: set[int]) -> int:
 
 def network_config(options: Slirp4netnsOptions) -> Config:
     """The network that the options describe.  Raises ConfigErrors."""
+    from pyslirp.config.stack import Config  # noqa: PLC0415 - while the child is at work
+
     return Config.build(
         net=options.net,
         host=options.gateway,
@@ -172,7 +168,8 @@ def _accept_bess(path: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         mask = os.umask(0o177)
         try:
-            Path(path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - pathlib takes long to import: see pyslirp/taps.py
             listener.bind(path)
             listener.listen(0)
         except OSError as error:
@@ -186,7 +183,12 @@ def _accept_bess(path: str) -> int:
 # -- the network ----------------------------------------------------------------------------------------------------------
 
 
-def _run(options: Slirp4netnsOptions, config: Config, take: Callable[[], int], descriptors: set[int]) -> int:
+def _run(options: Slirp4netnsOptions, take: Callable[[], int], descriptors: set[int]) -> int:
+    try:
+        config = network_config(options)
+    except ConfigErrors as error:  # an MTU that is too small for IP
+        _complain(str(error), "slirp_new failed", "create_slirp failed", *FAILED)
+        return FAILURE
     from pyslirp.links.tap import TapLink  # noqa: PLC0415 - while the child is at work
     from pyslirp.loops.plain import PlainLoop  # noqa: PLC0415
     from pyslirp.observe.log import set_up  # noqa: PLC0415
@@ -234,7 +236,7 @@ def _serve(options: Slirp4netnsOptions, stack: Stack, loop: PlainLoop, descripto
             _say_ready(options.ready_fd, is_open=options.ready_fd in descriptors)
         loop.run()
     except (SlirpError, OSError) as error:
-        _complain(_text(error), "do_slirp is exiting", "do_slirp failed", "parent failed")
+        _complain(_text(error), *FAILED)
         return FAILURE
     finally:
         if api is not None:

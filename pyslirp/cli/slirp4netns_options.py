@@ -14,7 +14,6 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 
 from pyslirp._version import __version__
@@ -92,30 +91,30 @@ class UsageError(Exception):
         self.usage = usage  #: the usage follows
 
 
-@dataclass(slots=True)
 class Slirp4netnsOptions:
     """What was asked for."""
 
-    configure: bool = False
-    exit_fd: int | None = None
-    ready_fd: int | None = None
-    mtu: int = DEFAULT_MTU
-    net: IPv4Network = IPv4Network(DEFAULT_CIDR)  # noqa: RUF009 - an immutable value
-    host_loopback: bool = True
-    netns_type: str = "pid"
-    userns_path: str | None = None
-    api_socket: str | None = None
-    ipv6: bool = False
-    sandbox: bool = False
-    seccomp: bool = False
-    outbound: IPv4Address | None = None
-    outbound6: IPv6Address | None = None
-    dns: bool = True
-    mac: Mac | None = None
-    target_type: str = "netns"
-    target: str = ""  #: PID, PATH, FD or, for bess, the socket's path
-    tap_name: str = ""
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self, warnings: list[str]) -> None:
+        self.configure = False
+        self.exit_fd: int | None = None
+        self.ready_fd: int | None = None
+        self.mtu = DEFAULT_MTU
+        self.net = IPv4Network(DEFAULT_CIDR)
+        self.host_loopback = True
+        self.netns_type = "pid"
+        self.userns_path: str | None = None
+        self.api_socket: str | None = None
+        self.ipv6 = False
+        self.sandbox = False
+        self.seccomp = False
+        self.outbound: IPv4Address | None = None
+        self.outbound6: IPv6Address | None = None
+        self.dns = True
+        self.mac: Mac | None = None
+        self.target_type = "netns"
+        self.target = ""  #: PID, PATH, FD or, for bess, the socket's path
+        self.tap_name = ""
+        self.warnings = warnings
 
     @property
     def gateway(self) -> IPv4Address:

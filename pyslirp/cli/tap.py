@@ -71,7 +71,8 @@ class Tap:
 
     def __init__(self, request: TapRequest, config: Config) -> None:
         """Raises LinkError where the process of --netns is not there."""
-        from pyslirp.taps import first_guest, open_inside  # noqa: PLC0415 - who has no tap need not wait for it
+        from pyslirp.provision import first_guest  # noqa: PLC0415 - who has no tap need not wait for it
+        from pyslirp.taps import open_inside  # noqa: PLC0415
 
         self._request = request
         self._errand: Errand | None = None

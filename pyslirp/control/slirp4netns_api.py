@@ -241,7 +241,7 @@ class _Client:
             self._whole = self._stack.call_later(WHOLE_NS, self._take_as_whole)
 
     def _take_as_whole(self) -> None:
-        self._say(f"api_handler: got request: {_printable(self._request)}")
+        self._say(f"api_handler: got request: {_printable(bytes(self._request))}")
         self._begin_answer(self._commands.answer(bytes(self._request)))
 
     def _begin_answer(self, answer: dict[str, Any]) -> None:

@@ -10,12 +10,10 @@ threads, whose locks the child would inherit as they are.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -83,8 +81,8 @@ class Errand:
         status = self.wait()
         if message[:1] != _FAILED:
             raise LinkError(None, f"the child process has ended ({status}) without a word")
-        number, text, step = json.loads(message[1:])
-        raise LinkError(number, text, step)
+        number, step, text = message[1:].decode(errors="surrogateescape").split("\0", 2)
+        raise LinkError(int(number) if number else None, text, step)
 
 
 def _run(answer: socket.socket, make: Callable[[], int], then: Callable[[], None] | None) -> NoReturn:
@@ -102,10 +100,18 @@ def _run(answer: socket.socket, make: Callable[[], int], then: Callable[[], None
             _tell(answer, error.errno, error.args[1], error.step)
         else:
             _tell(answer, error.errno, _text(error))
-    except BaseException:  # noqa: BLE001 - nothing may get past the end of this function: we are a copy of our parent
-        _tell(answer, None, traceback.format_exc())
+    except BaseException as error:  # noqa: BLE001 - nothing may get past this function: we are a copy of our parent
+        _tell(answer, None, _story(error))
     finally:
         os._exit(status)
+
+
+def _story(error: BaseException) -> str:
+    try:
+        import traceback  # noqa: PLC0415 - see pyslirp/taps.py
+    except ImportError:  # where the child has gone, Python's files may be out of its reach
+        return repr(error)
+    return "".join(traceback.format_exception(error))
 
 
 def _text(error: OSError) -> str:
@@ -113,5 +119,6 @@ def _text(error: OSError) -> str:
 
 
 def _tell(answer: socket.socket, number: int | None, text: str, step: str = "") -> None:
-    message = _FAILED + json.dumps([number, text, step]).encode()
-    answer.send(message if len(message) <= ANSWER_BYTES else _FAILED + b'[null, "too long a text", ""]')
+    parts = ("" if number is None else str(number), step, text)
+    message = _FAILED + "\0".join(parts).encode(errors="surrogateescape")
+    answer.send(message[:ANSWER_BYTES])

@@ -7,11 +7,10 @@ import os
 import socket
 import struct
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 SIOCGIFADDR = 0x8915  #: netdevice(7)
 INTERFACE_NAME_BYTES = 15  #: IFNAMSIZ without the NUL
-IF_INET6 = Path("/proc/net/if_inet6")  #: proc(5): address, index, prefix length, scope, flags, name
+IF_INET6 = "/proc/net/if_inet6"  #: proc(5): address, index, prefix length, scope, flags, name
 
 _IFREQ = struct.Struct("16s4x4s16x")  # struct ifreq with a struct sockaddr_in: name, family and port, address
 _GLOBAL_SCOPE, _HOST_SCOPE = "00", "10"  # net/ipv6.h: IPV6_ADDR_LOOPBACK is what `ip` calls host
@@ -31,10 +30,11 @@ def ipv4_of_interface(name: str) -> IPv4Address | None:
     return IPv4Address(_IFREQ.unpack(answer)[1])
 
 
-def ipv6_of_interface(name: str, table: Path = IF_INET6) -> IPv6Address | None:
+def ipv6_of_interface(name: str, table: str = IF_INET6) -> IPv6Address | None:
     """Its first IPv6 address that is good for more than its link; None where it has none, or is not there."""
     try:
-        lines = table.read_text().splitlines()
+        with open(table) as opened:  # noqa: PTH123 - pathlib takes longer than all the rest: see pyslirp/taps.py
+            lines = opened.readlines()
     except OSError:  # a kernel without IPv6
         return None
     for line in lines:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
+from typing import NamedTuple
 
 from pyslirp.addresses import Mac
 from pyslirp.errors import LinkError
@@ -25,8 +25,7 @@ STEP_UP, STEP_MTU, STEP_MAC, STEP_ADDRESS, STEP_ROUTE = "up", "mtu", "mac", "add
 _PUT = NLM_F_CREATE | NLM_F_REPLACE
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceSettings:
+class InterfaceSettings(NamedTuple):
     """What an interface is to have."""
 
     address: IPv4Interface

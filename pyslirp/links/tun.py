@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyslirp.errors import LinkError
 
@@ -36,8 +36,7 @@ _NAME_HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tap:
+class Tap(NamedTuple):
     """A tap that is open."""
 
     name: str  #: of its interface, in the namespace where that is

@@ -225,9 +225,9 @@ class Running:
         """Standard output and standard error so far."""
         return plain(self._out.read_text()), plain(self._err.read_text())
 
-    def wait_ready(self) -> None:
-        """Until all has been said that is said at the start."""
-        wait_for("the last line", lambda: "WARNING: 127.0.0.1:*" in self.said()[0], PATIENCE_SECONDS)
+    def wait_ready(self, line: str = "WARNING: 127.0.0.1:*") -> None:
+        """Until all has been said that is said at the start, of which `line` is the last."""
+        wait_for(line, lambda: line in self.said()[0], PATIENCE_SECONDS)
 
     def ask(self, path: Path, request: bytes) -> bytes:
         with self._host.connect_unix(path) as client:
@@ -272,10 +272,7 @@ def test_what_is_said_at_the_start(start: Start, line: str) -> None:
     """Line by line; a signal then ends either without another word."""
     both = start(*line.split())
     for each in both:
-        wait_for("the start", lambda each=each: "* Recommended IP:" in each.said()[0], PATIENCE_SECONDS)
-        if "host-loopback" not in line:
-            each.wait_ready()
-        wait_for("its tap", lambda each=each: "received tapfd" in each.said()[1], PATIENCE_SECONDS)
+        each.wait_ready("* Recommended IP:" if "host-loopback" in line else "WARNING: 127.0.0.1:*")
         each.process.send_signal(signal.SIGTERM)
         each.process.wait(PATIENCE_SECONDS)
     theirs, ours = both
@@ -288,7 +285,7 @@ def test_the_same_system_calls_are_blocked(start: Start) -> None:
     both = start("--enable-seccomp")
     named = []
     for each in both:
-        wait_for("the last line", lambda each=each: "syscalls are blocked" in each.said()[0], PATIENCE_SECONDS)
+        each.wait_ready("syscalls are blocked")
         head, _, names = each.said()[0].splitlines()[-1].rpartition(": ")
         assert head == "seccomp: The following syscalls are blocked"
         named.append(set(names.split()) - {"umount"})

@@ -17,7 +17,7 @@ PYTHON = (
     ("P1", ("config", "wire")),
     ("P2", ("engine",)),
     ("P3", ("services", "links", "nat", "policy", "observe", "host")),
-    ("P4", ("flows", "settings", "snapshot", "taps")),
+    ("P4", ("flows", "settings", "snapshot", "taps", "provision")),
     ("P4", ("readiness",)),
     ("P4", ("forwards",)),
     ("P4", ("dispatch",)),

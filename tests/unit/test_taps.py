@@ -1,59 +1,97 @@
-"""What a guest's interface is to have, and what it sees of the host's resolv.conf."""
+"""What the child does that makes a tap, and in what order; with the kernel's part taken down instead of done."""
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
-from pathlib import Path
 
 import pytest
 
 from pyslirp import taps
-from pyslirp.addresses import Mac
-from pyslirp.config.stack import Config
-from pyslirp.taps import first_guest, random_mac, resolv_conf
+from pyslirp.errors import LinkError
+from pyslirp.host import unsharing
+from pyslirp.links.interface import InterfaceSettings
 
-MAC = "52:54:00:12:34:56"
+SETTINGS = InterfaceSettings(IPv4Interface("10.0.2.15/24"), IPv4Address("10.0.2.2"), 1500)
 
-
-def test_the_first_guest_has_the_first_address_and_keeps_it() -> None:
-    config, settings = first_guest(Config.build(net="10.9.0.0/16", mtu=1400, dhcp_host=[f"{MAC}=10.9.2.77"]))
-    assert settings.address == IPv4Interface("10.9.2.15/16")
-    assert (settings.gateway, settings.mtu) == (IPv4Address("10.9.2.2"), 1400)
-    assert settings.mac is not None
-    assert config.dhcp.leases == {Mac(MAC): IPv4Address("10.9.2.77"), settings.mac: IPv4Address("10.9.2.15")}
-
-
-def test_a_mac_address_that_has_it_already_is_used() -> None:
-    before = Config.build(dhcp_host=[f"{MAC}=10.0.2.15"])
-    config, settings = first_guest(before)
-    assert settings.mac == Mac(MAC)
-    assert config == before
-
-
-def test_without_an_mtu_it_is_the_largest() -> None:
-    assert first_guest(Config())[1].mtu == 65_520
-
-
-@pytest.mark.parametrize("first", [0x00, 0x01, 0xFF, 0x53])
-def test_a_random_mac_is_unicast_and_locally_administered(first: int) -> None:
-    mac = random_mac(lambda count: bytes([first]) + b"\xab" * (count - 1))
-    assert mac[0] & 3 == 2
-    assert mac[1:] == b"\xab" * 5
+Done = Callable[[], list[str]]
 
 
 @pytest.fixture
-def hosts_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    file = tmp_path / "resolv.conf"
-    monkeypatch.setattr(taps, "RESOLV_CONF", str(file))
-    return file
+def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[Done]:
+    """What has been done, in the child: its words come through a pipe."""
+    reading, writing = os.pipe()
+
+    def note(name: str) -> Callable[..., int]:
+        def noted(*arguments: object, **named: object) -> int:
+            words = [name, *(str(argument) for argument in arguments if not isinstance(argument, InterfaceSettings))]
+            words += [f"{key}={value}" for key, value in named.items()]
+            os.write(writing, (" ".join(words) + "\n").encode())
+            return os.dup(writing)
+
+        return noted
+
+    for home, names in (
+        (taps, ("join", "open_tap", "configure")),
+        (unsharing, ("create", "keep_net_capabilities", "overlay_file")),
+    ):
+        for name in names:
+            monkeypatch.setattr(home, name, note(name))
+    yield lambda: os.read(reading, 10_000).decode().splitlines()
+    os.close(reading)
+    os.close(writing)
 
 
-def test_names_are_asked_of_the_network_and_searched_as_on_the_host(hosts_file: Path) -> None:
-    hosts_file.write_text("# ours\nnameserver 127.0.0.53\nnameserver ::1\n\noptions edns0\nsearch example.org\n")
-    assert resolv_conf(Config()) == "nameserver 10.0.2.3\n# ours\noptions edns0\nsearch example.org\n"
-    config = Config.build(dns="10.0.2.9", dnssearch=["a.example", "b.example"])
-    assert resolv_conf(config) == "nameserver 10.0.2.9\nsearch a.example b.example\n# ours\noptions edns0\n"
+def test_a_tap_elsewhere(done: Done) -> None:
+    errand = taps.open_inside("/proc/1/ns/net", "tap11", SETTINGS, "/proc/1/ns/user")
+    os.close(errand.fetch())
+    errand.finish()
+    assert done() == ["join /proc/1/ns/net /proc/1/ns/user", "open_tap tap11", "configure tap11"]
 
 
-def test_a_host_without_resolv_conf(hosts_file: Path) -> None:
-    assert resolv_conf(Config()) == "nameserver 10.0.2.3\n"
+def test_a_tap_here_as_it_is(done: Done) -> None:
+    errand = taps.open_inside(None, "tap0", None)
+    os.close(errand.fetch())
+    errand.finish()
+    assert done() == ["open_tap tap0"]
+
+
+def test_a_tap_with_a_command(done: Done) -> None:
+    errand = taps.open_with_command(
+        ["sh", "-c", "exit 7"], "tap0", SETTINGS, "nameserver", as_root=True, hostname="inner"
+    )
+    os.close(errand.fetch())
+    errand.go_on()
+    assert errand.wait() == 7
+    assert done() == [
+        "create as_root=True hostname=inner",
+        "open_tap tap0",
+        "configure tap0",
+        "overlay_file /etc/resolv.conf nameserver",
+        "keep_net_capabilities",
+    ]
+
+
+def test_a_resolv_conf_that_cannot_be_laid_over_is_complained_of(
+    done: Done, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(unsharing, "overlay_file", refuse)
+    errand = taps.open_with_command(["true"], "tap0", SETTINGS, "", as_root=False)
+    os.close(errand.fetch())
+    errand.go_on()
+    assert errand.wait() == 0
+    assert capfd.readouterr().err == "pyslirp: /etc/resolv.conf stays that of the host: No such file or directory\n"
+    assert done()[-1] == "keep_net_capabilities"
+
+
+def test_a_command_that_is_not_there(done: Done) -> None:
+    errand = taps.open_with_command(["/no/such"], "tap0", SETTINGS, "", as_root=False)
+    os.close(errand.fetch())
+    with pytest.raises(LinkError, match="/no/such: No such file or directory"):
+        errand.go_on()
+    assert done()[0] == "create as_root=False hostname=None"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -36,7 +35,7 @@ class Errand:
 
 @pytest.mark.parametrize(("terminal", "handed"), [(True, [15, 1]), (False, [2, 15, 1])])
 def test_which_signals_are_handed_on(monkeypatch: pytest.MonkeyPatch, terminal: bool, handed: list[int]) -> None:
-    monkeypatch.setattr(os, "isatty", lambda _: terminal)
+    monkeypatch.setattr("pyslirp.cli.exec.in_foreground", lambda: terminal)
     errand = Errand()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         _hand_on(errand, number)  # type: ignore[arg-type]

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from pyslirp.cli.getopt_long import Getopt, GetoptError, Option
 
-KNOWN = (Option("configure", "c"), Option("cidr", takes_value=True), Option("mtu", "m", takes_value=True), Option("mtu6"))
+KNOWN = (
+    Option("configure", "c"),
+    Option("cidr", takes_value=True),
+    Option("mtu", "m", takes_value=True),
+    Option("mtu6"),
+)
 
 
 def read(*arguments: str, permute: bool = True) -> tuple[list[tuple[str, str]], list[str]]:

@@ -209,7 +209,10 @@ def test_warnings_come_before_the_refusal() -> None:
         (("-m", "0", "--bogus"), "MTU must be a positive integer (< 65522)"),
         (("--bogus", "-m", "0"), "slirp4netns: unrecognized option '--bogus'"),
         (("--userns-path=/no", "-e", "x", "1", "t"), "userns path doesn't exist: /no"),
-        (("--macaddress=zz", "--target-type=bogus"), "--macaddr cannot be specified when --configure or -c is not specified"),
+        (
+            ("--macaddress=zz", "--target-type=bogus"),
+            "--macaddr cannot be specified when --configure or -c is not specified",
+        ),
         (("--cidr=x", "-c", "--macaddress=zz", "0", "t"), "PID must be a positive integer"),
         (("-c", "--macaddress=zz", "--outbound-addr=no", "--cidr=x", "1", "t"), "invalid CIDR: x"),
         (("-c", "--macaddress=zz", "--outbound-addr=no", "1", "t"), "outbound-addr has to be valid ipv4 address or"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 
 import pytest
 
@@ -124,3 +125,9 @@ def test_without_go_on_the_child_does_nothing_more() -> None:
     assert errand.wait() == 0
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+def test_a_mistake_of_ours_where_python_finds_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "traceback", None)
+    with pytest.raises(LinkError, match=r"ZeroDivisionError\('in the child'\)"):
+        Errand(raise_something).fetch()

@@ -41,8 +41,8 @@ def test_no_interface_no_address(name: str) -> None:
 def test_an_ipv6_address_that_is_good_for_more_than_its_link(tmp_path: Path, name: str, address: str | None) -> None:
     table = tmp_path / "if_inet6"
     table.write_text(TABLE)
-    assert ipv6_of_interface(name, table) == (None if address is None else IPv6Address(address))
+    assert ipv6_of_interface(name, str(table)) == (None if address is None else IPv6Address(address))
 
 
 def test_a_kernel_without_ipv6(tmp_path: Path) -> None:
-    assert ipv6_of_interface("lo", tmp_path / "none") is None
+    assert ipv6_of_interface("lo", str(tmp_path / "none")) is None
