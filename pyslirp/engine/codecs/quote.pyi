@@ -1,0 +1,3 @@
+from typing import Any
+
+def _quote_parse(data: bytes) -> dict[str, Any] | None: ...
