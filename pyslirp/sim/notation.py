@@ -21,9 +21,12 @@ and what happens then:
     < SEGMENT           the guest sends a segment
     > SEGMENT           the engine has sent it, then and nothing before
     > icmp TYPE CODE    the engine has sent an ICMP error, e.g. `icmp unreachable port`
+    < icmp TYPE CODE seq N [len N] [mtu N]
+                        the guest sends one, about the engine's segment N in a packet of so many bytes (1500)
     WORD ARGUMENT...    the host does something, or something is expected (script.py lists the words)
 
-    SEGMENT   FLAGS FIRST:LAST(LENGTH) [ack N] [win N] [urg N] [<OPTIONS>]
+    SEGMENT   [[MARK]] FLAGS FIRST:LAST(LENGTH) [ack N] [win N] [urg N] [<OPTIONS>]
+    MARK      the ECN field of the IP header: noecn, ect0, ect1 or ce; of what the engine sends, none written means any
     FLAGS     letters of SFRPUEW, and . for ACK;  - for none
     OPTIONS   ... (whatever there is), or a list of:  mss N,  wscale N,  sackOK,  TS val N ecr N,  sack A:B C:D,  raw HEX
 
@@ -78,14 +81,19 @@ class Packet:
     window: int | None
     urgent: int
     options: WantedOptions
+    mark: int | None = None  #: ECN field; None: not written
 
 
 @dataclass(frozen=True, slots=True)
 class IcmpError:
-    """`> icmp TYPE CODE`."""
+    """`icmp TYPE CODE`, and what the guest's quotes."""
 
     kind: str
     code: str
+    from_guest: bool = False
+    seq: int = 0
+    packet_bytes: int = 1500
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +123,12 @@ class Script:
     statements: list[Statement] = field(default_factory=list)
 
 
+MARKS = ("noecn", "ect1", "ect0", "ce")  #: by the two bits of the ECN field (RFC 3168 section 5)
+
 _NUMBER = r"\d*\.?\d+"
 _WHEN = re.compile(rf"(?:([+@])({_NUMBER})(?:~\+?({_NUMBER}))?|(\*))\s+(.*)")
 _SEGMENT = re.compile(
-    r"([SFRPUEW.-]+)\s+(\d+):(\d+)\((\d+)\)(?:\s+ack\s+(\d+))?(?:\s+win\s+(\d+))?(?:\s+urg\s+(\d+))?(?:\s+<([^>]*)>)?"
+    r"(?:\[(noecn|ect0|ect1|ce)\]\s+)?([SFRPUEW.-]+)\s+(\d+):(\d+)\((\d+)\)(?:\s+ack\s+(\d+))?(?:\s+win\s+(\d+))?(?:\s+urg\s+(\d+))?(?:\s+<([^>]*)>)?"
 )
 _WORDS = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -154,7 +164,7 @@ def _statement(number: int, line: str) -> Statement:
     sign, first, last, star, rest = found.groups()
     when = When("*") if star else When(sign, seconds(float(first)), seconds(float(last or first)))
     what = _what(rest)
-    sent = isinstance(what, IcmpError) or (isinstance(what, Packet) and not what.from_guest)
+    sent = isinstance(what, Packet | IcmpError) and not what.from_guest
     if not sent and (when.kind == "*" or when.first_ns != when.last_ns):
         raise ValueError("only what the engine sends may come at an unknown time")
     return Statement(number, line, when, what)
@@ -163,19 +173,26 @@ def _statement(number: int, line: str) -> Statement:
 def _what(text: str) -> Packet | IcmpError | Action:
     if text[0] in "<>":
         body = text[1:].strip()
-        if text[0] == ">" and body.startswith("icmp "):
-            _, kind, code = body.split()
-            return IcmpError(kind, code)
+        if body.startswith("icmp "):
+            return _icmp(body, text[0] == "<")
         return _packet(body, text[0] == "<")
     words = tuple(quoted or plain for quoted, plain in _WORDS.findall(text))
     return Action(words[0], words[1:])
+
+
+def _icmp(text: str, from_guest: bool) -> IcmpError:
+    _, kind, code, *words = text.split()
+    told = {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+    if (not from_guest and told) or not told.keys() <= {"seq", "len", "mtu"}:
+        raise ValueError("no ICMP error")
+    return IcmpError(kind, code, from_guest, told.get("seq", 0), told.get("len", 1500), told.get("mtu", 0))
 
 
 def _packet(text: str, from_guest: bool) -> Packet:
     found = _SEGMENT.fullmatch(text)
     if not found:
         raise ValueError("no segment")
-    flags, first, last, length, ack, window, urgent, options = found.groups()
+    mark, flags, first, last, length, ack, window, urgent, options = found.groups()
     if int(last) - int(first) != int(length):
         raise ValueError(f"{first}:{last} is not {length} bytes")
     if ("." in flags) != (ack is not None):
@@ -191,6 +208,7 @@ def _packet(text: str, from_guest: bool) -> Packet:
         None if window is None else int(window),
         int(urgent or 0),
         _options(options),
+        None if mark is None else MARKS.index(mark),
     )
 
 

@@ -9,7 +9,8 @@ Words of the host:
 
     serve | deny reset|port|host|net|prohibited|silent     the verdict on the flow that the guest has opened
     open                       connect to the guest
-    write N [= M] [finish]     queue N bytes; M (default N) are taken; `finish`: and no more will be written
+    write N [= M] [finish|urgent]   queue N bytes; M (default N) are taken; `finish`: and no more will be written;
+                               `urgent`: the last of them is urgent data
     read N|all [= M]           take up to N bytes; there are M (default N)
     finish                     no more will be written
     reset                      end the flow
@@ -43,7 +44,7 @@ from pyslirp.engine.core.core import Core
 from pyslirp.sim.apps import pattern
 from pyslirp.sim.clock import SECOND_NS, Clock
 from pyslirp.sim.link import ETH_HEADER_BYTES
-from pyslirp.sim.notation import Action, IcmpError, Packet, Script, Statement, WantedOptions, When, parse
+from pyslirp.sim.notation import MARKS, Action, IcmpError, Packet, Script, Statement, WantedOptions, When, parse
 from pyslirp.sim.segment import BadFrameError, Options, Segment, Way, build_frame, read_frame
 
 GUEST_MAC, GATEWAY_MAC = Mac("52:54:00:12:34:56"), Mac("52:55:0a:00:02:02")
@@ -62,7 +63,7 @@ GUEST_STREAM, HOST_STREAM = 1, 2  #: seeds of the two patterns
 PATIENCE_NS = 3600 * SECOND_NS  #: how long `*` waits
 SETTLE_ROUNDS = 1000
 ICMP_NAMES = {"unreachable": 3, "exceeded": 11}
-UNREACHABLE_NAMES = {"net": 0, "host": 1, "port": 3, "prohibited": 13}
+UNREACHABLE_NAMES = {"net": 0, "host": 1, "protocol": 2, "port": 3, "too_big": 4, "prohibited": 13}
 EVENTS = {
     engine.KIND_FLOW: "offered",
     engine.KIND_CONNECTED: "connected",
@@ -204,7 +205,7 @@ class Runner:
 
     def _step(self, statement: Statement) -> None:
         what, when = statement.what, statement.when
-        if isinstance(what, IcmpError) or (isinstance(what, Packet) and not what.from_guest):
+        if isinstance(what, Packet | IcmpError) and not what.from_guest:
             sent = self._next_sent(when)
             self._previous = sent.at
             self._compare(what, sent)
@@ -215,6 +216,8 @@ class Runner:
         assert not self.sent, f"before that the engine has sent\n{self._unasked()}"
         if isinstance(what, Packet):
             self.core.deliver(self.port, [build_frame(self._segment(what), self.way)], time)
+        elif isinstance(what, IcmpError):
+            self.core.deliver(self.port, [self._icmp(what)], time)
         else:
             self._act(what)
         self._settle()
@@ -307,7 +310,20 @@ class Runner:
             pattern(GUEST_STREAM, packet.length, start) if packet.length else b"",
             packet.urgent,
             Options(written.mss, written.scale, written.sack_permitted, timestamps, blocks, written.raw),
+            packet.mark or 0,
         )
+
+    def _icmp(self, written: IcmpError) -> bytes:
+        """An ICMP error of the guest, with the beginning of the packet that it is about."""
+        seq = (written.seq + (self.engine_isn or 0)) % (1 << 32)
+        quoted = build_frame(Segment(".", seq), self.way.back)[ETH_HEADER_BYTES:][:28]
+        quoted = quoted[:2] + written.packet_bytes.to_bytes(2, "big") + quoted[4:]
+        code = UNREACHABLE_NAMES[written.code] if written.kind == "unreachable" else int(written.code)
+        body = dpkt.icmp.ICMP.Unreach(mtu=written.mtu, data=quoted)
+        message: Any = dpkt.icmp.ICMP(type=ICMP_NAMES[written.kind], code=code, data=body)
+        ip: Any = dpkt.ip.IP(src=self.guest.address.packed, dst=self.far.address.packed, p=1, ttl=64, data=message)
+        ip.len = len(ip)
+        return bytes(dpkt.ethernet.Ethernet(dst=bytes(GATEWAY_MAC), src=bytes(GUEST_MAC), data=ip))
 
     def notation(self, segment: Segment) -> str:
         """A segment of the engine as a script would write it."""
@@ -320,7 +336,8 @@ class Runner:
             shown += [f"TS val {(value - (value if self.ts_base is None else self.ts_base)) % (1 << 32)} ecr {echo}"]
         shown += [f"wscale {options.scale}"] if options.scale is not None else []
         shown += ["sack " + " ".join(f"{start}:{end}" for start, end in self._blocks(options))] if options.sack else []
-        text = f"{segment.flags or '-'} {seq}:{seq + length}({length})"
+        text = f"[{MARKS[segment.mark]}] " if segment.mark else ""
+        text += f"{segment.flags or '-'} {seq}:{seq + length}({length})"
         text += f" ack {ack}" if "." in segment.flags else ""
         text += f" win {segment.window}" + (f" urg {segment.urgent}" if segment.urgent else "")
         return text + (f" <{','.join(shown)}>" if shown else "")
@@ -355,6 +372,7 @@ class Runner:
             == (wanted.flags, wanted.seq, wanted.length, wanted.urgent)
             and ("." not in segment.flags or ack == wanted.ack)
             and wanted.window in {None, segment.window}
+            and wanted.mark in {None, segment.mark}
             and (wanted.options.any or self._same_options(wanted.options, segment.options))
         )
         assert same, f"the engine has sent\n    {sent.show(self)}"
@@ -417,7 +435,8 @@ class Runner:
     def _write(self, words: tuple[str, ...]) -> None:
         length = int(words[0])
         expected = int(words[2]) if "=" in words else length
-        taken = self.core.stream_write(self._flow(), pattern(HOST_STREAM, length, self.written))
+        urgent = words[-1] == "urgent"
+        taken = self.core.stream_write(self._flow(), pattern(HOST_STREAM, length, self.written), urgent)
         self.written += taken
         assert taken == expected, f"{taken} bytes were taken"
         if words[-1] == "finish":

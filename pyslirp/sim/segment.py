@@ -94,6 +94,7 @@ class Segment:
     payload: bytes = field(default=b"", repr=False)
     urgent: int = 0
     options: Options = field(default_factory=Options)
+    mark: int = 0  #: ECN field of the IP header
 
     @property
     def length(self) -> int:
@@ -132,7 +133,12 @@ def build_frame(segment: Segment, way: Way) -> bytes:
     )
     tcp.off = (20 + len(options)) // 4
     ip: Any = dpkt.ip.IP(
-        src=way.source.address.packed, dst=way.destination.address.packed, p=dpkt.ip.IP_PROTO_TCP, ttl=64, data=tcp
+        src=way.source.address.packed,
+        dst=way.destination.address.packed,
+        p=dpkt.ip.IP_PROTO_TCP,
+        ttl=64,
+        tos=segment.mark,
+        data=tcp,
     )
     ip.len = len(ip)
     return bytes(dpkt.ethernet.Ethernet(dst=bytes(way.destination_mac), src=bytes(way.source_mac), data=ip))
@@ -154,7 +160,9 @@ def read_frame(frame: bytes) -> tuple[Segment, Way] | None:
         raise BadFrameError("bad TCP checksum")
     tcp: Any = dpkt.tcp.TCP(body)
     letters = "".join(letter for letter, bit in FLAGS.items() if tcp.flags & bit)
-    segment = Segment(letters, tcp.seq, tcp.ack, tcp.win, bytes(tcp.data), tcp.urp, Options.read(bytes(tcp.opts)))
+    segment = Segment(
+        letters, tcp.seq, tcp.ack, tcp.win, bytes(tcp.data), tcp.urp, Options.read(bytes(tcp.opts)), ip.tos & 3
+    )
     way = Way(
         Mac(ethernet.src),
         Endpoint(IPv4Address(ip.src), tcp.sport),

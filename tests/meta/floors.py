@@ -39,7 +39,7 @@ PROTOCOLS = (
     ("tcp.state",),
     ("tcp.options", "tcp.rtt", "tcp.congestion", "tcp.receive", "tcp.transmit"),
     ("tcp.tcb",),
-    ("tcp.recovery",),
+    ("tcp.recovery", "tcp.path"),
     ("tcp.connection", "udp", "icmp"),
     ("tcp.relay",),
 )

@@ -31,20 +31,26 @@ class Conversation:
     handle: int = 0
     engine_isn: int = 0
     options: Options = field(default_factory=lambda: Options(mss=1460))
+    far_port: int = 80
 
     @property
     def way(self) -> Way:
-        return Way(GUEST_MAC, Endpoint(GUEST, self.port), GATEWAY_MAC, Endpoint(FAR, 80))
+        return Way(GUEST_MAC, Endpoint(GUEST, self.port), GATEWAY_MAC, Endpoint(FAR, self.far_port))
 
-    def frame(self, flags: str, seq: int, payload: bytes = b"", *, ack: int = 1, window: int = 65535) -> bytes:
+    def frame(
+        self, flags: str, seq: int, payload: bytes = b"", *, ack: int = 1, window: int = 65535, urgent: int = 0
+    ) -> bytes:
         """A segment; numbers count from the initial ones."""
         acked = ack + self.engine_isn if "." in flags else 0
         options = self.options if "S" in flags else Options()
-        return build_frame(Segment(flags, seq + GUEST_ISN, acked, window, payload, options=options), self.way)
+        segment = Segment(flags, seq + GUEST_ISN, acked, window, payload, urgent, options)
+        return build_frame(segment, self.way)
 
-    def send(self, flags: str, seq: int, payload: bytes = b"", *, ack: int = 1, window: int = 65535) -> list[Segment]:
+    def send(
+        self, flags: str, seq: int, payload: bytes = b"", *, ack: int = 1, window: int = 65535, urgent: int = 0
+    ) -> list[Segment]:
         """Send it, and take what the engine answers to this connection."""
-        return self.bench.deliver(self.frame(flags, seq, payload, ack=ack, window=window))
+        return self.bench.deliver(self.frame(flags, seq, payload, ack=ack, window=window, urgent=urgent))
 
     @property
     def state(self) -> str:
@@ -95,9 +101,9 @@ class Bench:
 
     # -- states -------------------------------------------------------------------------------------------------------
 
-    def offered(self, port: int = 40000, options: Options | None = None) -> Conversation:
+    def offered(self, port: int = 40000, options: Options | None = None, far_port: int = 80) -> Conversation:
         """The guest's SYN waits for a verdict."""
-        made = Conversation(self, port, options=options or Options(mss=1460))
+        made = Conversation(self, port, options=options or Options(mss=1460), far_port=far_port)
         made.send("S", 0)
         (punt,) = [punt for punt in self.events() if punt[0] == engine.KIND_FLOW]
         made.handle = punt[1]

@@ -111,6 +111,10 @@ cdef enum Status:
     TCP_PROBE
     TCP_TIMED_OUT
     TCP_NO_MEMORY
+    TCP_PATH_MTU
+    TCP_BLACK_HOLE
+    TCP_ICMP_IGNORED
+    TCP_EVICTED
     # -- flows and the host
     FLOW_OPENED
     FLOW_CLOSED

@@ -52,7 +52,7 @@ REFUSE_PROHIBITED, REFUSE_SILENT = DENY_PROHIBITED, DENY_SILENT
 
 # By the number in a CLOSED punt: TcpEnd, then the two of datagram flows.
 REASONS = ("", "closed", "reset by guest", "reset by host", "refused", "unreachable", "timed out", "denied", "no memory",
-           "shut down", "", "expired", "closed")
+           "shut down", "evicted", "expired", "closed")
 NEIGHBOR_STATES = ("", "incomplete", "reachable", "stale", "delay", "probe")        # by NeighborState (RFC 4861 section 7.3.2)
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 
@@ -308,10 +308,13 @@ cdef class Core:
             flow_dirty(self.w, self.find(flow))
         return bytes(room[:total])
 
-    def stream_write(self, flow: int, data: bytes) -> int:
-        """Queue bytes for the guest; how many were taken (KIND_WRITABLE says when there is room for more)."""
+    def stream_write(self, flow: int, data: bytes, urgent: bool = False) -> int:
+        """Queue bytes for the guest; how many were taken (KIND_WRITABLE says when there is room for more).
+
+        urgent: the last byte is urgent data (RFC 9293 3.8.5), if all are taken.
+        """
         cdef Tcp *t = self.stream(flow)
-        cdef u64 taken = tcp_write(&self.w.tcp, self.find(flow), t, data, <u64>len(data))
+        cdef u64 taken = tcp_write(&self.w.tcp, self.find(flow), t, data, <u64>len(data), urgent)
         if taken:
             flow_dirty(self.w, self.find(flow))
         return taken
@@ -489,7 +492,7 @@ cdef dict _describe(Flow *flow):
     if key.protocol == PROTO_TCP:
         t = <Tcp *>flow.body
         out.update(state=TCP_STATES[t.state], receive_queue=bq_length(&t.rcv.queue), send_queue=bq_length(&t.snd.queue),
-                   srtt=t.rtt.srtt, cwnd=t.cc.cwnd, ssthresh=t.cc.ssthresh, snd_wnd=t.snd.wnd, rcv_wnd=t.rcv.adv - t.rcv.nxt,
+                   receive_limit=t.rcv.limit, ecn=bool(t.ecn), user_timeout=t.user_timeout, srtt=t.rtt.srtt, cwnd=t.cc.cwnd, ssthresh=t.cc.ssthresh, snd_wnd=t.snd.wnd, rcv_wnd=t.rcv.adv - t.rcv.nxt,
                    mss=t.snd.mss, sack=bool(t.sack), timestamps=bool(t.timestamps), in_flight=t.snd.nxt - t.snd.una)
     else:
         peer = <DatagramPeer *>flow.body

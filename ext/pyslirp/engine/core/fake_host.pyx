@@ -17,7 +17,8 @@ from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.core cimport Core
 from pyslirp.engine.core.datagrams cimport (
     datagram_allow, datagram_error, datagram_from_host, listener_add, mapping_add, mapping_of)
-from pyslirp.engine.core.run cimport HOST_HUP, HOST_READABLE, HOST_WRITABLE, world_host_ready
+from pyslirp.engine.core.run cimport (
+    HOST_BROKEN, HOST_HUP, HOST_READABLE, HOST_URGENT, HOST_WRITABLE, world_host_ready)
 from pyslirp.engine.core.streams cimport stream_attach, stream_connected, stream_host_failed, stream_open
 from pyslirp.engine.protocols.target cimport HostOps
 from pyslirp.engine.protocols.udp cimport Mapping
@@ -54,8 +55,15 @@ cdef i64 _recv(void *ctx, void *socket, const Piece *pieces, int count) noexcept
 
 
 cdef i64 _send_urgent(void *ctx, void *socket, u8 byte) noexcept with gil:
-    (<FakeHost>ctx).calls.append(("urgent", _number(socket), byte))
+    cdef FakeHost host = <FakeHost>ctx
+    if "urgent" in host.errors:
+        return -<i64>host.errors["urgent"]
+    host.calls.append(("urgent", _number(socket), byte))
     return 1
+
+
+cdef bint _at_mark(void *ctx, void *socket) noexcept with gil:
+    return (<FakeHost>ctx).marks.get(_number(socket)) == 0
 
 
 cdef void _finish(void *ctx, void *socket) noexcept with gil:
@@ -86,6 +94,10 @@ cdef i64 _no_urgent(void *ctx, void *socket, u8 byte) noexcept nogil:
     return -EPIPE
 
 
+cdef bint _no_mark(void *ctx, void *socket) noexcept nogil:
+    return False
+
+
 cdef void _no_finish(void *ctx, void *socket) noexcept nogil:
     pass
 
@@ -107,7 +119,7 @@ cdef class FakeHost:
     calls: what the core has asked for, in order, as tuples:
         ("send", socket, bytes)  ("urgent", socket, byte)  ("finish", socket)  ("close", socket, abort)
         ("send_to", socket, address, port, ttl, tos, bytes)
-    errors: errno that "send", "recv" or "send_to" fails with while it is in there.
+    errors: errno that "send", "urgent", "recv" or "send_to" fails with while it is in there.
     sockets: the open ones, with the bytes that wait to be read from each.
     room: bytes that "send" takes from now on, of all sockets together; None: any.
     """
@@ -117,6 +129,7 @@ cdef class FakeHost:
     cdef readonly dict errors
     cdef readonly dict sockets
     cdef readonly set ended
+    cdef dict marks                             # of sockets with urgent data: how many bytes are before it
     cdef public object room
     cdef u64 last
 
@@ -127,10 +140,12 @@ cdef class FakeHost:
         self.errors = {}
         self.sockets = {}
         self.ended = set()
+        self.marks = {}
         ops.ctx = <void *>self
         ops.send = _send
         ops.recv = _recv
         ops.send_urgent = _send_urgent
+        ops.at_mark = _at_mark
         ops.finish = _finish
         ops.close = _close
         ops.send_to = _send_to
@@ -144,6 +159,7 @@ cdef class FakeHost:
         ops.send = _no_send
         ops.recv = _no_send
         ops.send_urgent = _no_urgent
+        ops.at_mark = _no_mark
         ops.finish = _no_finish
         ops.close = _no_close
         ops.send_to = _no_send_to
@@ -161,17 +177,24 @@ cdef class FakeHost:
 
     cdef i64 on_recv(self, u64 socket, const Piece *pieces, int count):
         cdef bytearray waiting = self.sockets[socket]
-        cdef size_t length, total = 0
+        cdef size_t length, most, total = 0
         cdef int i
         if "recv" in self.errors:
             return -<i64>self.errors["recv"]
         if not waiting:
             return 0 if socket in self.ended else -EAGAIN
+        most = len(waiting)
+        if self.marks.get(socket):              # a read ends at the mark, and the next begins there
+            most = self.marks[socket]
         for i in range(count):
-            length = min(pieces[i].length, <size_t>len(waiting) - total)
+            length = min(pieces[i].length, most - total)
             memcpy(pieces[i].data, <const u8 *>waiting + total, length)
             total += length
         del waiting[:total]
+        if socket in self.marks:
+            self.marks[socket] -= <i64>total
+            if self.marks[socket] < 0:
+                del self.marks[socket]
         return <i64>total
 
     cdef void on_close(self, u64 socket, bint abort):
@@ -239,13 +262,21 @@ cdef class FakeHost:
             return 0, 0
         return flow.slab.handle, socket
 
-    def feed(self, flow: int, socket: int, data: bytes, now: int, end: bool = False) -> None:
-        """Bytes, and perhaps the end of the stream, have come for a TCP flow's socket."""
+    def feed(self, flow: int, socket: int, data: bytes, now: int, end: bool = False, urgent: bool = False) -> None:
+        """Bytes, and perhaps the end of the stream, have come for a TCP flow's socket; urgent: the last byte is."""
         self.core.w.now = now
         self.sockets[socket].extend(data)
+        if urgent:
+            self.marks[socket] = len(self.sockets[socket]) - 1
+            world_host_ready(self.core.w, self.stream(flow), HOST_URGENT | HOST_HUP)
         if end:
             self.ended.add(socket)
         world_host_ready(self.core.w, self.stream(flow), HOST_READABLE | (HOST_HUP if end else 0))
+
+    def broken(self, flow: int, now: int) -> None:
+        """A TCP flow's socket is in error, as the poller tells it."""
+        self.core.w.now = now
+        world_host_ready(self.core.w, self.stream(flow), HOST_READABLE | HOST_WRITABLE | HOST_HUP | HOST_BROKEN)
 
     def writable(self, flow: int, now: int) -> None:
         """A TCP flow's socket takes bytes again."""

@@ -25,5 +25,9 @@ cdef void flows_unblock(World *w) noexcept nogil
 cdef void flow_rearm(World *w, Flow *flow, ns_t when) noexcept nogil         # wake no later than `when`
 cdef void flow_punt(World *w, Flow *flow, u32 port) noexcept nogil           # ask for a verdict
 # Ends a flow: tells Python (told: it had been heard of there), takes it off names and timers, frees it when no list holds it.
+# A flow that a guest is opening; it is open now; who has to go for one more of this link, or NULL.
+cdef void flow_half_open(World *w, Flow *flow) noexcept nogil
+cdef void flow_whole(World *w, Flow *flow) noexcept nogil
+cdef Flow *flow_oldest_half_open(World *w, u32 link) noexcept nogil
 cdef void flow_kill(World *w, Flow *flow, i64 reason) noexcept nogil
 cdef u8 denial_code(int how) noexcept nogil                                  # code of ICMP unreachable

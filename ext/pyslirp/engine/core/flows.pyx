@@ -13,6 +13,10 @@ Who may have how many.  A flow that a guest opens is charged to the link that it
 addresses but not links.  A link may have as many flows as are still free for all: one that takes what it can get ends
 with half of FLOWS_MAX, two with a third each, and the last third is there for the others (dynamic thresholds,
 Choudhury and Hahne 1998).  A link that is made anew begins with none.
+
+Who may be opening how many.  A handshake costs a flow, a verdict and a descriptor of the host before anything is proven, so
+a link has HALF_OPEN_MAX of them at the most: one more, and its oldest is dropped without a word, as if its SYN had been
+lost.  A flood of SYNs drives itself out, and harms neither other links nor what is established.
 """
 
 from pyslirp.engine.base.ints cimport i64, ns_t, u8, u16, u32, u64
@@ -20,7 +24,7 @@ from pyslirp.engine.base.status cimport CLAIMED_QUEUE_FULL, FLOW_CLOSED, FLOW_GU
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.port cimport PORTS_MAX
 from pyslirp.engine.core.punts cimport PUNT_CLOSED, PUNT_FLOW, Punt, punt_add
-from pyslirp.engine.core.world cimport FLOWS_MAX, World
+from pyslirp.engine.core.world cimport FLOWS_MAX, HALF_OPEN_MAX, HalfOpen, World
 from pyslirp.engine.protocols.icmp cimport (
     UNREACHABLE_HOST, UNREACHABLE_NET, UNREACHABLE_PORT, UNREACHABLE_PROHIBITED)
 from pyslirp.engine.protocols.tcp.connection cimport tcp_free
@@ -151,6 +155,41 @@ cdef void flows_unblock(World *w) noexcept nogil:
         flow = w.blocked_first
 
 
+cdef void flow_half_open(World *w, Flow *flow) noexcept nogil:
+    cdef HalfOpen *them = &w.half_open[flow.link]
+    if not flow.link_serial:
+        return
+    flow.half_open = True
+    flow.next_half_open = NULL
+    flow.previous_half_open = them.last
+    if them.last == NULL:
+        them.first = flow
+    else:
+        them.last.next_half_open = flow
+    them.last = flow
+    them.count += 1
+
+
+cdef void flow_whole(World *w, Flow *flow) noexcept nogil:
+    cdef HalfOpen *them = &w.half_open[flow.link]
+    if not flow.half_open:
+        return
+    flow.half_open = False
+    if flow.previous_half_open == NULL:
+        them.first = flow.next_half_open
+    else:
+        flow.previous_half_open.next_half_open = flow.next_half_open
+    if flow.next_half_open == NULL:
+        them.last = flow.previous_half_open
+    else:
+        flow.next_half_open.previous_half_open = flow.previous_half_open
+    them.count -= 1
+
+
+cdef Flow *flow_oldest_half_open(World *w, u32 link) noexcept nogil:
+    return w.half_open[link].first if link < PORTS_MAX and w.half_open[link].count >= HALF_OPEN_MAX else NULL
+
+
 cdef void flow_rearm(World *w, Flow *flow, ns_t when) noexcept nogil:
     # An entry that fires early finds nothing due and is set anew: cheaper than to move it with every segment.
     if flow.timer.slot == 0 or when < flow.timer.when:
@@ -207,6 +246,7 @@ cdef void flow_kill(World *w, Flow *flow, i64 reason) noexcept nogil:
         flow.socket = NULL
     flow.life = FLOW_DEAD
     _wait_no_more(w, flow)
+    flow_whole(w, flow)
     flow_unlink(&w.flows, flow, GUEST_SIDE)
     flow_unlink(&w.flows, flow, HOST_SIDE)
     timer_cancel(&w.timers, &flow.timer)

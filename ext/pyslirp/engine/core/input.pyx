@@ -5,7 +5,7 @@ from libc.string cimport memcmp, memcpy
 from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.header.icmpv6 cimport (
     BEYOND_SCOPE, ICMPV6_ECHO, ICMPV6_ECHO_REPLY, ICMPV6_ERRORS, ICMPV6_PARAMETER_PROBLEM, ICMPV6_TIME_EXCEEDED,
-    ICMPV6_UNREACHABLE, PROBLEM_FIELD, PROBLEM_OPTION)
+    ICMPV6_TOO_BIG, ICMPV6_UNREACHABLE, PORT_UNREACHABLE6, PROBLEM_FIELD, PROBLEM_OPTION)
 from pyslirp.engine.base.header.ipv6 cimport IPV6_AT_PAYLOAD_LENGTH
 from pyslirp.engine.base.header.ipv6_extension cimport FRAGMENT6_AT_OFFSET
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, mac_is_group, u8, u32
@@ -20,16 +20,19 @@ from pyslirp.engine.codecs.offload cimport Offload
 from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet,
     parse_ethernet, parse_ip, parse_ip_at, parse_transport)
+from pyslirp.engine.codecs.quote cimport Quote, quote_parse
 from pyslirp.engine.core.datagrams cimport datagram_input
 from pyslirp.engine.core.discovery cimport discovery_input, discovery_is
 from pyslirp.engine.core.neighbors cimport addr_is_group, neighbor_learned
 from pyslirp.engine.core.output cimport out_commit, out_frame, out_icmp, out_icmp_error, out_icmpv6_error
 from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_with
-from pyslirp.engine.core.streams cimport stream_input, streams_run
+from pyslirp.engine.core.streams cimport stream_icmp_error, stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
 from pyslirp.engine.core.world cimport (
     UdpClaim, World, addr_is_link_local, addr_is_zero, world_on_link, world_owns, world_voice)
-from pyslirp.engine.protocols.icmp cimport ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE
+from pyslirp.engine.protocols.icmp cimport (
+    ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_PORT, UNREACHABLE_PROTOCOL,
+    UNREACHABLE_TOO_BIG)
 from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.tables.flow cimport FlowKey, flow_key_set
 from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_find
@@ -102,6 +105,23 @@ cdef bint _claimed(World *w, const Packet *p, u32 port) noexcept nogil:
     return False
 
 
+cdef void _icmp_error(World *w, const Packet *p) noexcept nogil:
+    """To whom it concerns.  (Datagrams are told nothing: a guest's port unreachable ends no mapping, RFC 4787 REQ-10.)"""
+    cdef Quote quote
+    cdef u8 code = p.icmp_code
+    if not quote_parse(&quote, p.payload, p.payload_bytes) or quote.protocol != PROTO_TCP:
+        return
+    if p.v6:
+        if p.icmp_type == ICMPV6_TOO_BIG:
+            stream_icmp_error(w, &quote, True, False, load32(p.l4 + 4))     # RFC 4443 section 3.2
+        elif p.icmp_type == ICMPV6_UNREACHABLE:
+            stream_icmp_error(w, &quote, False, code == PORT_UNREACHABLE6, 0)
+    elif p.icmp_type == ICMP_UNREACHABLE and code == UNREACHABLE_TOO_BIG:
+        stream_icmp_error(w, &quote, True, False, load16(p.l4 + 6))    # RFC 1191 section 4
+    elif p.icmp_type == ICMP_UNREACHABLE:
+        stream_icmp_error(w, &quote, False, code == UNREACHABLE_PORT or code == UNREACHABLE_PROTOCOL, 0)
+
+
 cdef Status _icmp(World *w, const Packet *p, u32 port) noexcept nogil:
     cdef bint sent
     if p.icmp_type == (ICMPV6_ECHO if p.v6 else ICMP_ECHO):
@@ -112,6 +132,7 @@ cdef Status _icmp(World *w, const Packet *p, u32 port) noexcept nogil:
         datagram_input(w, p, port)
         return OK
     if p.icmp_type < ICMPV6_ERRORS if p.v6 else p.icmp_type == ICMP_UNREACHABLE or p.icmp_type == ICMP_TIME_EXCEEDED:
+        _icmp_error(w, p)
         return ICMP_ERROR_FROM_GUEST
     if not w.forwarding and p.icmp_type == (ICMPV6_ECHO_REPLY if p.v6 else ICMP_ECHO_REPLY):
         _hand_up(w, p, port)                            # a host of the simulator hears the answer to its ping

@@ -269,10 +269,10 @@ cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexce
     total = _copy_payload(at + ETH_HEADER + header, segment, not offloading)
     w.ip_id += 1
     n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
-    n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, 0, w.ip_id,
+    n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, segment.tos, w.ip_id,
                   TCP_HEADER + segment.option_bytes + segment.payload_bytes)
     n += build_tcp(at + n, &key.far, &key.guest, key.far_port, key.guest_port, segment.seq, segment.ack, segment.flags,
-                   segment.window, 0, segment.options, segment.option_bytes, segment.payload_bytes, total)
+                   segment.window, segment.urgent, segment.options, segment.option_bytes, segment.payload_bytes, total)
     if offloading:
         _offload_segment(at, key, segment, n - TCP_HEADER - segment.option_bytes)
     out_commit(w, w.hop.port, build_padding(at, n + segment.payload_bytes))

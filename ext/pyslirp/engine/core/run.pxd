@@ -9,6 +9,8 @@ cdef enum HostReady:
     HOST_READABLE = 1
     HOST_WRITABLE = 2
     HOST_HUP = 4                # the host will send no more behind what is there to read
+    HOST_URGENT = 8             # urgent data has come, or is announced: look for the mark
+    HOST_BROKEN = 16            # the socket is in error: reset, or given up by the kernel
 
 cdef World *world_new(const u8 *seed) noexcept nogil                         # 16 bytes; NULL: out of memory
 cdef void world_free(World *w) noexcept nogil

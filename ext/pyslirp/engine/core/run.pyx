@@ -185,6 +185,10 @@ cdef void world_host_ready(World *w, Flow *flow, u32 what) noexcept nogil:
         t.host_hup = True
     if what & HOST_WRITABLE:
         t.host_writable = True
+    if what & HOST_URGENT:
+        t.host_urgent = True
+    if what & HOST_BROKEN:
+        t.host_broken = True
     flow_dirty(w, flow)
 
 

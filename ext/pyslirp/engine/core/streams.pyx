@@ -8,12 +8,14 @@ from libc.errno cimport EACCES, EHOSTUNREACH, ENETUNREACH, EPERM
 
 from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.seq cimport seq_lt
-from pyslirp.engine.base.status cimport TCP_DENIED, TCP_NO_FLOW, TCP_NO_MEMORY, TCP_OPENED_BY_GUEST, TCP_OPENED_BY_HOST
+from pyslirp.engine.base.status cimport (
+    TCP_DENIED, TCP_EVICTED, TCP_ICMP_IGNORED, TCP_NO_FLOW, TCP_NO_MEMORY, TCP_OPENED_BY_GUEST, TCP_OPENED_BY_HOST)
 from pyslirp.engine.codecs.build cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
+from pyslirp.engine.codecs.quote cimport Quote
 from pyslirp.engine.core.flows cimport (
-    DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_kill, flow_new, flow_next_dirty, flow_punt, flow_rearm,
-    flow_wait)
+    DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_half_open, flow_kill, flow_new, flow_next_dirty,
+    flow_oldest_half_open, flow_punt, flow_rearm, flow_wait, flow_whole)
 from pyslirp.engine.core.output cimport out_burst, out_icmp_error, out_reset, out_segment
 from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
@@ -21,10 +23,11 @@ from pyslirp.engine.core.world cimport OUR_TTL, World
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (
     tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open, tcp_over, tcp_reusable)
+from pyslirp.engine.protocols.tcp.path cimport path_too_big
 from pyslirp.engine.protocols.tcp.relay cimport tcp_expire, tcp_run
-from pyslirp.engine.protocols.tcp.state cimport CLOSED, EV_2MSL, HELD
+from pyslirp.engine.protocols.tcp.state cimport CLOSED, EV_2MSL, HELD, SYN_RCVD, SYN_SENT
 from pyslirp.engine.protocols.tcp.tcb cimport (
-    END_DENIED, END_NONE, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnd, TcpNotice)
+    END_DENIED, END_EVICTED, END_NONE, END_REFUSED, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnd, TcpNotice)
 from pyslirp.engine.protocols.tcp.transmit cimport snd_flight
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.siphash cimport siphash
@@ -92,6 +95,8 @@ cdef void _settle(World *w, Flow *flow, bint served) noexcept nogil:
     if tcp_over(t):
         flow_kill(w, flow, t.end)
         return
+    if flow.half_open and t.state != HELD and t.state != SYN_RCVD:
+        flow_whole(w, flow)
     if t.state == CLOSED and t.end != END_NONE:
         flow_unlink(&w.flows, flow, GUEST_SIDE)     # over for the guest; the host still gets its last bytes
     if t.blocked:
@@ -125,8 +130,18 @@ cdef void stream_expire(World *w, Flow *flow) noexcept nogil:
     _settle(w, flow, snd_flight(&t.snd) > before)
 
 
+cdef void _make_way(World *w, u32 link) noexcept nogil:
+    """For one more handshake of this link."""
+    cdef Flow *oldest = flow_oldest_half_open(w, link)
+    if oldest != NULL:
+        count(&w.counters, TCP_EVICTED)
+        stream_abort(w, oldest, END_EVICTED, False)
+
+
 cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 port, u64 above) noexcept nogil:
-    cdef Flow *flow = flow_new(w, key, p.ttl, port)
+    cdef Flow *flow
+    _make_way(w, port)
+    flow = flow_new(w, key, p.ttl, port)
     if flow == NULL:
         return                                          # counted; the guest's SYN will come again
     flow.body = _new_tcp(w, key, above)
@@ -134,6 +149,7 @@ cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 po
         flow_kill(w, flow, -1)
         return
     count(&w.counters, TCP_OPENED_BY_GUEST)
+    flow_half_open(w, flow)
     tcp_hold(&w.tcp, flow, <Tcp *>flow.body, p, w.now)
     flow_punt(w, flow, port)
 
@@ -166,6 +182,24 @@ cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil:
     else:
         length = p.payload_bytes + (1 if p.tcp_flags & TCP_SYN else 0) + (1 if p.tcp_flags & TCP_FIN else 0)
         out_reset(w, &key, 0, p.seq + length, True)
+
+
+cdef void stream_icmp_error(World *w, const Quote *quote, bint too_big, bint refused, u32 mtu) noexcept nogil:
+    cdef FlowKey key
+    cdef Flow *flow
+    cdef Tcp *t
+    flow_key_set(&key, PROTO_TCP, &quote.destination, quote.destination_port, &quote.source, quote.source_port)
+    flow = flow_find(&w.flows, GUEST_SIDE, &key)
+    t = <Tcp *>flow.body if flow != NULL else NULL
+    if flow == NULL:
+        count(&w.counters, TCP_ICMP_IGNORED)
+    elif too_big and path_too_big(&w.tcp, flow, t, quote.word, mtu, quote.packet_bytes, w.now):
+        flow_dirty(w, flow)
+    elif not too_big and t.state == SYN_SENT and quote.word == <u32>t.snd.iss:
+        # No answer but this one will come (RFC 5461 section 4.1); later it would be a soft error (RFC 5927 section 6).
+        stream_abort(w, flow, END_REFUSED if refused else END_UNREACHABLE, False)
+    else:
+        count(&w.counters, TCP_ICMP_IGNORED)
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------------------

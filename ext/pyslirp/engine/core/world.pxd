@@ -22,6 +22,7 @@ cdef enum:
     ADDRESSES_MAX = 64          # addresses of our own: gateway, DNS alias, guestfwd ...
     CLAIMS_MAX = 64             # UDP ports that services have claimed
     FLOWS_MAX = 65536           # flows of all kinds (mappings included); of one link: as many as are still free
+    HALF_OPEN_MAX = 1024        # handshakes under way of one link; one more, and the oldest goes
     OUR_TTL = 64                # of what we send ourselves (RFC 1700's default)
     CAPTURE_BYTES = 8388608     # captured frames waiting for the writer; more are counted and lost
     CAPTURE_HEAD = 16           # link, direction and time in front of each
@@ -39,6 +40,12 @@ cdef struct Hop:
     u32 port
     u32 mtu
     ns_t until                  # IPv6: when it must be looked up anew, to see whether its neighbour is still there
+
+# Flows whose handshake is not done, in the order in which they came.
+cdef struct HalfOpen:
+    Flow *first
+    Flow *last
+    u32 count
 
 cdef struct World:
     u8[6] mac                   # our MAC address
@@ -82,6 +89,7 @@ cdef struct World:
     Flow *blocked_last
     Flow *blocked_unserved      # the last of those at its front that the present round has given nothing
     bint unblock                # something has changed for them
+    HalfOpen[PORTS_MAX] half_open   # opened by guests, by the link that they are charged to
     Reassembly *reassembly
     TcpEnv tcp
     PuntQueue punts

@@ -21,4 +21,5 @@ cdef void stream_event(HostSockets *h, HostSocket *s, u32 events) noexcept nogil
 cdef i64 stream_send(void *hosts, void *socket, const Piece *pieces, int count) noexcept nogil
 cdef i64 stream_recv(void *hosts, void *socket, const Piece *pieces, int count) noexcept nogil
 cdef i64 stream_send_urgent(void *hosts, void *socket, u8 byte) noexcept nogil
+cdef bint stream_at_mark(void *hosts, void *socket) noexcept nogil
 cdef void stream_finish(void *hosts, void *socket) noexcept nogil

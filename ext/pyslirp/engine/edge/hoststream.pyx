@@ -26,6 +26,7 @@ from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS
 from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from pyslirp.engine.base.sys.inet cimport (
     IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_UNICAST_HOPS, IP_TTL)
+from pyslirp.engine.base.sys.ioctl cimport SIOCATMARK, ioctl
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
     SOL_SOCKET, SO_DOMAIN, SO_ERROR, SO_OOBINLINE, SO_TYPE, connect, getsockopt, msghdr, recv, recvmsg, send, sendmsg,
@@ -34,7 +35,7 @@ from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.codecs.build cimport TCP_HEADER
 from pyslirp.engine.core.output cimport out_icmp_error
-from pyslirp.engine.core.run cimport HOST_HUP, HOST_READABLE, HOST_WRITABLE, world_flow, world_host_ready
+from pyslirp.engine.core.run cimport HOST_BROKEN, HOST_HUP, HOST_READABLE, HOST_URGENT, HOST_WRITABLE, world_flow, world_host_ready
 from pyslirp.engine.core.streams cimport (
     stream_abort, stream_attach, stream_connected, stream_deny, stream_host_failed, stream_open)
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
@@ -212,8 +213,12 @@ cdef void stream_event(HostSockets *h, HostSocket *s, u32 events) noexcept nogil
             poller_change(h.poller, s.fd, _events(True), POLL_HOST, s.slab.handle)
     if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI) or s.quiet:
         what |= HOST_HUP
+    if events & EPOLLPRI:
+        what |= HOST_URGENT
     if events & (EPOLLHUP | EPOLLERR):
         what |= HOST_WRITABLE                   # a send learns of it too
+    if events & EPOLLERR:
+        what |= HOST_BROKEN                     # where nothing is read or sent, too
     world_host_ready(h.world, flow, what)
 
 
@@ -270,6 +275,11 @@ cdef i64 stream_recv(void *hosts, void *socket, const Piece *pieces, int count) 
 cdef i64 stream_send_urgent(void *hosts, void *socket, u8 byte) noexcept nogil:
     cdef i64 sent = send((<HostSocket *>socket).fd, &byte, 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT)
     return sent if sent >= 0 else -errno
+
+
+cdef bint stream_at_mark(void *hosts, void *socket) noexcept nogil:
+    cdef int mark = 0
+    return ioctl((<HostSocket *>socket).fd, SIOCATMARK, &mark) == 0 and mark != 0
 
 
 cdef void stream_finish(void *hosts, void *socket) noexcept nogil:

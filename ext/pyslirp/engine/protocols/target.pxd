@@ -15,6 +15,8 @@ cdef struct HostOps:
     i64 (*recv)(void *ctx, void *socket, const Piece *pieces, int count) noexcept nogil
     # One byte of urgent data (MSG_OOB); as send.
     i64 (*send_urgent)(void *ctx, void *socket, u8 byte) noexcept nogil
+    # Is the next byte to be read the urgent one (SIOCATMARK)?
+    bint (*at_mark)(void *ctx, void *socket) noexcept nogil
     # No more will be sent: shutdown(SHUT_WR).
     void (*finish)(void *ctx, void *socket) noexcept nogil
     # The socket is no longer wanted; abort: the peer is to see a reset (SO_LINGER 0).  `socket` is dead afterwards.

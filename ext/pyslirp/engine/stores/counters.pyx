@@ -116,6 +116,10 @@ _TABLE = (
     ("tcp.probe", "A probe of a zero window, or of the tail of a flight."),
     ("tcp.timed_out", "A connection given up because the guest answered nothing any more."),
     ("tcp.no_memory", "Bytes not taken because the memory limit was reached."),
+    ("tcp.path_mtu", "Segments made smaller because an ICMP error said that the path carries no more."),
+    ("tcp.black_hole", "Segments made smaller because full ones were never acknowledged."),
+    ("tcp.icmp_ignored", "An ICMP error about a connection that quoted nothing in flight, or told of nothing to be done."),
+    ("tcp.evicted", "A half-open connection dropped because too many others were being opened."),
     # -- flows and the host
     ("flow.opened", "A flow opened."),
     ("flow.closed", "A flow closed."),

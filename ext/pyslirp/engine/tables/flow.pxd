@@ -45,6 +45,9 @@ cdef struct Flow:
     Flow *next_blocked          # list of flows that wait for room on a link, or for a MAC address
     Flow *previous_blocked
     bint on_blocked
+    Flow *next_half_open        # list of flows of one link whose handshake is not done, the oldest first
+    Flow *previous_half_open
+    bint half_open              # on it
     Flow *next_dirty            # list of flows with work to do in this run
     bint dirty
     u8 life                     # FlowLife

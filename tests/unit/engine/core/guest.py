@@ -178,6 +178,7 @@ class Guest:
         seq: int = 1000,
         ack: int = 0,
         window: int = 65535,
+        urgent: int = 0,
         options: bytes = b"",
         **fields: Any,
     ) -> bytes:
@@ -188,6 +189,7 @@ class Guest:
             ack=ack,
             flags=flags,
             win=window,
+            urp=urgent,
             off=5 + len(options) // 4,
             data=payload,
         )

@@ -180,7 +180,7 @@ def test_a_flow_is_described() -> None:
     assert {
         name: waiting[name]
         for name in waiting
-        if name not in ("srtt", "cwnd", "ssthresh", "snd_wnd", "rcv_wnd", "in_flight")
+        if name not in ("srtt", "cwnd", "ssthresh", "snd_wnd", "rcv_wnd", "in_flight", "receive_limit")
     } == {
         "flow": flow,
         "protocol": "tcp",
@@ -190,6 +190,8 @@ def test_a_flow_is_described() -> None:
         "far_port": 6,
         "inbound": False,
         "served": False,
+        "ecn": False,
+        "user_timeout": 0,
         "tag": 0,
         "waiting": True,
         "opened": START,
@@ -248,4 +250,5 @@ def test_a_neighbour_is_described() -> None:
 
 def test_every_reason_has_its_word() -> None:
     assert len(core.REASONS) == 13
+    assert core.REASONS[9:11] == ("shut down", "evicted")
     assert core.REASONS[11:] == ("expired", "closed")

@@ -189,14 +189,15 @@ def test_a_verdict_counts_once() -> None:
 
 def test_too_many_punts_drop_the_syn_and_the_guest_asks_again() -> None:
     net = Net()
-    guest = net.guest()
+    guests = [net.guest(15 + number) for number in range(5)]
     net.counted()
-    guest.send(*[guest.tcp_frame(SYN, source_port=port) for port in range(1000, 5100)])
+    for guest in guests:
+        guest.send(*[guest.tcp_frame(SYN, source_port=port) for port in range(1000, 1820)])
     counted = net.counted()
     assert (counted["flow.opened"], counted["flow.closed"], counted["claimed.queue_full"]) == (4100, 4, 4)
     assert len(net.punts()) == len(net.core.flows()) == 4096
-    guest.tcp(SYN, source_port=5099)
-    assert net.punt()[2][2] == 5099
+    guests[-1].tcp(SYN, source_port=1819)
+    assert net.punt()[2][2] == 1819
 
 
 # -- a host socket -----------------------------------------------------------------------------------------------------

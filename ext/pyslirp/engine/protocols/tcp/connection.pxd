@@ -11,6 +11,10 @@ cdef enum:
     TIME_WAIT_SECONDS = 10      # 2 MSL: no segment lives longer than a few seconds on a guest's link (libslirp: 10)
     HANDSHAKE_SECONDS = 75      # to finish a handshake with the guest (4.4BSD TCPTV_KEEP_INIT)
     STALL_SECONDS = 600         # the guest acknowledges nothing (RFC 9293 3.8.3 R2: at least 100 s; a paused VM comes back)
+    USER_TIMEOUT_MIN = 100      # bounds of what a guest may ask for by RFC 5482 section 3.1: RFC 9293 3.8.3 R2's least,
+    USER_TIMEOUT_MAX = 86400    # and a day
+    HALF_CLOSED_SECONDS = 240   # of silence before the first probe once one side has ended (RFC 5382 REQ-5: no less)
+    FIN_WAIT_2_SECONDS = 7200   # a guest that answers probes may still keep its half open, without a byte, for so long
     KEEPALIVE_SECONDS = 7200    # of silence before the first probe (RFC 9293 3.8.4)
     KEEPALIVE_PROBES = 9
     KEEPALIVE_INTERVAL_SECONDS = 75

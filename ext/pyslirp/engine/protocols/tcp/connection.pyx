@@ -4,8 +4,12 @@ What is done here and what is left to others.  Both ends of a relayed connection
 kernel's TCP behind the socket.  This one terminates the guest's connection completely (every state, every timer), because
 what lies between us and the guest may lose and delay (a UDP link, a busy host).  Pacing, path MTU and congestion towards
 the far server are the host kernel's.  What couples the two is flow control: a window is offered to the guest only for
-what the host takes, the host is read only for what the guest takes; and the ends: FIN becomes shutdown(SHUT_WR) once all
-bytes before it are delivered, the host's end of stream becomes FIN, a reset on one side is a reset on the other.
+what the host takes, the host is read only for what the guest takes; the ends: FIN becomes shutdown(SHUT_WR) once all
+bytes before it are delivered, the host's end of stream becomes FIN, a reset on one side is a reset on the other; and
+urgent data: the byte before the guest's urgent pointer (as everybody counts it, RFC 6093 section 3.1) goes out with MSG_OOB,
+the host's mark becomes an urgent pointer, and to a Python handler it is a byte like any other.
+
+Asked for, not offered: explicit congestion notification (RFC 3168; Linux's tcp_ecn = 2) and a user timeout (RFC 5482).
 
 Life.  Guest opens: tcp_hold (HELD) - the core asks for a verdict and connects - tcp_host_connected (SYN_RCVD) - the guest's
 ACK (ESTABLISHED).  Host opens: tcp_open (SYN_SENT) - SYN,ACK (ESTABLISHED).  The end: CLOSED by the table in state.pyx, and
@@ -18,23 +22,25 @@ Units: sequence numbers are 64 bits wide (base/seq.pxd), times nanoseconds of th
 """
 
 from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT
+from libc.string cimport memset
 
 from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.seq cimport seq_wide
 from pyslirp.engine.base.status cimport (
     OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_CHALLENGE_ACK, TCP_CHALLENGE_LIMITED, TCP_OLD_TIMESTAMP,
     TCP_OUT_OF_ORDER, TCP_OUT_OF_WINDOW, TCP_RST_INVALID, TCP_RST_RECEIVED, TCP_RST_SENT, Status)
-from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
+from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Packet
 from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_init
 from pyslirp.engine.protocols.tcp.options cimport (
     MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
-    RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_free, rcv_init, rcv_sack_blocks, rcv_segment)
+    RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
+    rcv_init, rcv_reported, rcv_sack_blocks, rcv_segment)
 from pyslirp.engine.protocols.tcp.recovery cimport recovery_duplicate_ack, recovery_new_ack, recovery_sacks
-from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_ts_clock
+from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_timeout, rtt_ts_clock
 from pyslirp.engine.protocols.tcp.state cimport (
-    CLOSED, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN, EV_SYN_ACK, HELD,
-    SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
+    CLOSED, CLOSE_WAIT, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN,
+    EV_SYN_ACK, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
     SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
@@ -101,8 +107,10 @@ cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept 
     t.rcv.scale = RCV_SCALE if t.scaling else 0
     if not t.scaling:
         t.rcv.limit_max = 65535
-        if t.rcv.limit > 65535:
-            t.rcv.limit = 65535
+        t.rcv.limit = min(t.rcv.limit, <u32>65535)
+        t.rcv.limit_first = t.rcv.limit
+    t.user_timeout = o.user_timeout
+    t.ecn = syn.tcp_flags & (TCP_SYN | TCP_ACK | TCP_ECE | TCP_CWR) == TCP_SYN | TCP_ECE | TCP_CWR     # RFC 3168 section 6.1.1
     t.sack = o.sack_permitted
     t.timestamps = o.has_timestamps
     if t.timestamps:
@@ -140,14 +148,10 @@ cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
 
 cdef void _reset_segment(TcpEnv *env, Flow *flow, u32 seq, u32 ack, bint with_ack) noexcept nogil:
     cdef TcpSegment segment
+    memset(&segment, 0, sizeof(TcpSegment))
     segment.seq = seq
     segment.ack = ack
     segment.flags = TCP_RST | (TCP_ACK if with_ack else 0)
-    segment.window = 0
-    segment.option_bytes = 0
-    segment.piece_count = 0
-    segment.payload_bytes = 0
-    segment.mss = 0
     count(env.counters, TCP_RST_SENT)
     env.emit(env.ctx, flow, &segment)               # a reset that finds the link full is lost; the guest's next segment gets another
 
@@ -225,7 +229,7 @@ cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
         return options_put_syn(segment.options, t.our_mss, t.scaling, RCV_SCALE, t.sack, t.timestamps, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
     if t.timestamps:
         n = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
-    if t.sack and t.rcv.islands.count:
+    if t.sack and rcv_has_blocks(&t.rcv):
         blocks = rcv_sack_blocks(&t.rcv, 3 if t.timestamps else 4, start, end)
         n += options_put_sack(segment.options + n, blocks, start, end)
     return n
@@ -234,6 +238,16 @@ cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
 cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil:
     """One segment with `length` bytes of the send queue; False when the link has no room."""
     cdef TcpSegment segment
+    segment.tos = 0
+    segment.urgent = 0
+    if flags & TCP_SYN:
+        if t.ecn:
+            flags |= TCP_ECE                    # only ever in a SYN,ACK: we answer, we do not ask
+    elif t.ecn_echo:
+        flags |= TCP_ECE
+    if t.urgent_out > seq and not flags & TCP_SYN:
+        flags |= TCP_URG
+        segment.urgent = <u16>min(t.urgent_out - seq, <u64>65535)
     segment.seq = <u32>seq
     segment.flags = flags
     segment.ack = <u32>t.rcv.nxt if flags & TCP_ACK else 0
@@ -251,6 +265,7 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
         t.rcv.unacked_bytes = 0
         t.at_ack = ns_never()
         t.last_ack_sent = t.rcv.nxt
+        rcv_reported(&t.rcv)
     return True
 
 
@@ -314,8 +329,16 @@ cdef void _fin_acknowledged(Tcp *t, ns_t now) noexcept nogil:
         tcp_end(t, EV_ACK_OF_FIN)
         return
     tcp_enter(t, EV_ACK_OF_FIN)
+    _half_closed(t, now)
+
+
+cdef void _half_closed(Tcp *t, ns_t now) noexcept nogil:
+    """One side has ended, or the other too."""
     if t.state == TIME_WAIT:
         t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+    elif t.state == FIN_WAIT_2 or t.state == CLOSE_WAIT:
+        t.half_closed = now
+        t.at_life = now + _seconds(HALF_CLOSED_SECONDS)
 
 
 cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, ns_t now) noexcept nogil:
@@ -402,8 +425,7 @@ cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexce
 
 
 cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, u32 length, ns_t now) noexcept nogil:
-    """Outside the window: an ACK answers it, and the ACK field still counts where the window is closed or the segment is old
-    (RFC 9293 3.10.7.4)."""
+    """Outside the window: an ACK answers it, and only where the window is closed its own ACK field counts (RFC 9293 3.10.7.4)."""
     count(env.counters, TCP_OUT_OF_WINDOW)
     if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
         t.rcv.ack_now = True
@@ -415,33 +437,41 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
     if p.tcp_flags & TCP_SYN:
         _challenge(env, flow, t, now)           # RFC 5961 section 4.2
         return
-    _answer(env, t, length, now)
     if t.state == TIME_WAIT and p.tcp_flags & TCP_FIN:
         t.at_life = now + _seconds(TIME_WAIT_SECONDS)       # our last ACK was lost: 2MSL anew
-    if p.tcp_flags & TCP_ACK and seq <= t.rcv.nxt:
-        _take_ack(env, flow, t, p, o, seq, now)
+    if p.tcp_flags & TCP_ACK and seq == t.rcv.nxt and not _take_ack(env, flow, t, p, o, seq, now):
+        return
+    rcv_duplicate(&t.rcv, seq, seq + length)
+    _answer(env, t, length, now)
 
 
 cdef void _take_text(TcpEnv *env, Tcp *t, const Packet *p, u64 seq, ns_t now) noexcept nogil:
     """RFC 9293 3.10.7.4 seventh and eighth: payload and FIN."""
     cdef bint gap = t.rcv.islands.count != 0
     cdef u32 segment_bytes = t.rcv.segment_bytes
-    cdef Status status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
+    cdef Status status
+    if p.payload_bytes:
+        rcv_heard(&t.rcv, now, rtt_timeout(&t.rtt))
+    if t.ecn and p.tcp_flags & TCP_CWR:
+        t.ecn_echo = False                      # RFC 3168 section 6.1.3: before the mark of the same packet
+    if t.ecn and p.tos & 3 == 3 and p.payload_bytes:
+        t.ecn_echo = True
+    status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
     if p.offload != NULL and p.offload.gso_bytes:           # several segments in one
         t.rcv.segment_bytes = max(segment_bytes, p.offload.gso_bytes)
     if status != OK:
         count(env.counters, status)
         t.rcv.ack_now = True                    # RFC 5681 4.2: at once, so that the sender learns of the gap
+        rcv_hurry(&t.rcv)                       # and it will be in slow start, or near it
         if status == TCP_OUT_OF_ORDER and not t.sack:
             t.rcv.duplicate_acks += 1
         return
     if gap:
         t.rcv.ack_now = True                    # it has filled a gap, or part of it
-    if t.rcv.fin and p.tcp_flags & TCP_FIN:
+    if t.rcv.fin:                               # its own, or one that was early
         t.rcv.ack_now = True
         tcp_enter(t, EV_FIN)
-        if t.state == TIME_WAIT:
-            t.at_life = now + _seconds(TIME_WAIT_SECONDS)
+        _half_closed(t, now)
 
 
 cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) noexcept nogil:
@@ -486,8 +516,12 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
     if p.tcp_flags & TCP_SYN:
         _challenge(env, flow, t, now)           # RFC 5961 section 4.2
         return
+    if o.user_timeout:
+        t.user_timeout = o.user_timeout
     if not p.tcp_flags & TCP_ACK or not _take_ack(env, flow, t, p, &o, seq, now):
         return
+    if p.tcp_flags & TCP_URG and p.urgent and seq + p.urgent > t.rcv.nxt and seq + p.urgent - 1 > t.urgent_in:
+        t.urgent_in = seq + p.urgent - 1        # RFC 9293 3.10.7.4 sixth
     if length and t.state != CLOSED and t.state != TIME_WAIT:
         _take_text(env, t, p, seq, now)
     elif length and t.state == TIME_WAIT:

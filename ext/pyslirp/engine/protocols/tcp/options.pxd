@@ -1,4 +1,4 @@
-"""TCP options: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK (RFC 2018)."""
+"""TCP options: MSS (RFC 9293), window scale and timestamps (RFC 7323), SACK (RFC 2018), user timeout (RFC 5482)."""
 
 from pyslirp.engine.base.ints cimport u8, u16, u32, u64
 from pyslirp.engine.base.status cimport Status
@@ -11,6 +11,7 @@ cdef enum:
     OPTION_SACK_PERMITTED = 4
     OPTION_SACK = 5
     OPTION_TIMESTAMPS = 8
+    OPTION_USER_TIMEOUT = 28
     OPTIONS_MAX = 40            # bytes behind the fixed header
     SACK_BLOCKS_MAX = 4
     WINDOW_SCALE_MAX = 14       # RFC 7323 section 2.3: larger is taken as 14
@@ -26,6 +27,7 @@ cdef struct TcpOptions:
     bint has_timestamps
     u32 ts_value
     u32 ts_echo
+    u32 user_timeout            # seconds; 0: none came
     int sack_count
     u32[SACK_BLOCKS_MAX] sack_start
     u32[SACK_BLOCKS_MAX] sack_end

@@ -22,6 +22,9 @@ cdef void _take(TcpOptions *o, u8 kind, const u8 *body, u32 length) noexcept nog
         o.has_timestamps = True
         o.ts_value = load32(body)
         o.ts_echo = load32(body + 4)
+    elif kind == OPTION_USER_TIMEOUT and length == 2:
+        # The high bit says minutes (RFC 5482 section 3.1); a zero is to be ignored.
+        o.user_timeout = (load16(body) & 0x7fff) * (60 if load16(body) & 0x8000 else 1)
     elif kind == OPTION_SACK and length % 8 == 0 and length // 8 <= SACK_BLOCKS_MAX:
         o.sack_count = <int>(length // 8)
         for i in range(length // 8):
@@ -112,7 +115,7 @@ def _testhelper_parse(data: bytes) -> dict | None:
         return None
     return {"mss": o.mss, "window_scale": o.window_scale if o.has_window_scale else None, "sack_permitted": bool(o.sack_permitted),
             "timestamps": (o.ts_value, o.ts_echo) if o.has_timestamps else None,
-            "sack": [(o.sack_start[i], o.sack_end[i]) for i in range(o.sack_count)]}
+            "user_timeout": o.user_timeout, "sack": [(o.sack_start[i], o.sack_end[i]) for i in range(o.sack_count)]}
 
 
 def _testhelper_syn(mss: int, scale: int | None, sack: bool, timestamps: tuple[int, int] | None) -> bytes:

@@ -12,11 +12,14 @@ Window.  What is held may not exceed `limit` by more than a step of the scale.  
 to the scale so that it never moves left; only where rounding would exceed that bound (a stalled host and segments that are
 no multiple of the step) is it rounded down, and the edge that the guest reckons with moves left by less than a step, while
 `adv` remembers what was promised and is honoured (RFC 7323 section 2.4).  `limit` begins small and doubles while the host
-takes a whole window within a few round trips (dynamic right-sizing), so a slow reader never gets a large buffer.
+takes a whole window within a few round trips (dynamic right-sizing), so a slow reader never gets a large buffer; nor does
+anybody while half of the memory is in use.  After a silence it is small again.  What was promised before (`granted`) holds:
+the edge stays where it was until the guest has used it up.
 
 Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.
 
-Left out: urgent data is delivered in line.
+Twice.  Of a segment that brings what was there already, that part is remembered (`again`) for the next SACK option, where it
+stands first and once (RFC 2883): the guest learns that it has repeated too much.
 """
 
 cimport cython
@@ -29,7 +32,8 @@ from pyslirp.engine.base.status cimport (
     OK, TCP_DUPLICATE, TCP_NO_MEMORY, TCP_OUT_OF_ORDER, TCP_PAST_FIN, TCP_REASSEMBLY_FULL, Status)
 from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_extend, bq_free, bq_init, bq_pass, bq_peek, bq_store
 from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init
-from pyslirp.engine.stores.ranges cimport RANGES_MAX, ranges_add, ranges_drop_below, ranges_find, ranges_free, ranges_init
+from pyslirp.engine.stores.ranges cimport (
+    RANGES_MAX, Range, ranges_add, ranges_after, ranges_drop_below, ranges_find, ranges_free, ranges_init)
 
 cdef enum:
     SACK_BLOCKS = 4             # options.pxd's SACK_BLOCKS_MAX, which siblings do not share
@@ -38,6 +42,7 @@ cdef enum:
     QUICK_FIRST = 16            # Linux's TCP_MAX_QUICKACKS
     GROWTH_ROUNDS = 4           # round trips in which a whole window must be taken for it to grow
     GROWTH_FLOOR_MS = 50        # but at least this long: a wake-up here can take longer than a round trip
+    MILLISECOND = 1000000
 
 
 cdef bint arena_init(PieceArena *a) noexcept nogil:
@@ -76,12 +81,17 @@ cdef void rcv_init(TcpReceive *r, ChunkPool *pool, u64 irs, u32 first_window) no
     r.nxt = irs + 1
     r.adv = irs + 1
     r.fin = 0
+    r.fin_early = 0
     bq_init(&r.queue, pool)
     ranges_init(&r.islands)
     r.first_pending = 0
     r.last_pending = 0
     r.pending_bytes = 0
+    r.again_start = 0
+    r.again_end = 0
     r.limit = first_window
+    r.limit_first = first_window
+    r.granted = 0
     r.limit_max = first_window if first_window > RCV_WINDOW_MAX else RCV_WINDOW_MAX
     r.quick = QUICK_FIRST
 
@@ -89,6 +99,40 @@ cdef void rcv_init(TcpReceive *r, ChunkPool *pool, u64 irs, u32 first_window) no
 cdef void rcv_free(TcpReceive *r) noexcept nogil:
     bq_free(&r.queue)
     ranges_free(&r.islands)
+
+
+cdef void rcv_hurry(TcpReceive *r) noexcept nogil:
+    r.quick = QUICK_FIRST
+    r.interactive = False
+
+
+cdef void rcv_heard(TcpReceive *r, ns_t now, ns_t idle) noexcept nogil:
+    cdef ns_t silence = now - r.heard
+    if r.heard and silence > idle:
+        rcv_hurry(r)
+    if r.heard and silence > <ns_t>RCV_IDLE_SECONDS * 1000 * MILLISECOND and r.limit > r.limit_first:
+        if r.adv > r.granted:
+            r.granted = r.adv
+        r.limit = r.limit_first
+        r.taken = 0
+        r.taken_since = now
+    r.heard = now
+
+
+cdef void rcv_duplicate(TcpReceive *r, u64 start, u64 end) noexcept nogil:
+    if end > r.nxt:
+        end = r.nxt
+    if r.irs < start < end:                     # below the SYN nothing ever came, whatever this is
+        r.again_start = start
+        r.again_end = end
+
+
+cdef void _early_duplicate(TcpReceive *r, u64 seq, u64 end) noexcept nogil:
+    """What of an early segment lies in an island already: the first piece of it (RFC 2883 section 4)."""
+    cdef int at = ranges_after(&r.islands, seq)
+    if at < <int>r.islands.count and r.islands.items[at].start < end:
+        r.again_start = max(seq, r.islands.items[at].start)
+        r.again_end = min(end, r.islands.items[at].end)
 
 
 cdef bint rcv_acceptable(const TcpReceive *r, u64 seq, u32 length) noexcept nogil:
@@ -105,15 +149,23 @@ cdef u64 rcv_data_end(const TcpReceive *r) noexcept nogil:
 
 
 cdef void _remember(TcpReceive *r, u64 seq) noexcept nogil:
-    """`seq` is in the island heard last: report it first."""
-    cdef int i
-    for i in range(RCV_RECENT - 1, 0, -1):
-        r.recent[i] = r.recent[i - 1]
-    r.recent[0] = seq
+    """`seq` is in the island heard last: report it first, and each other one in the order in which it was heard last."""
+    cdef int i, n = 1
+    cdef const Range *island = &r.islands.items[ranges_find(&r.islands, seq)]
+    cdef u64 kept[RCV_RECENT]
+    memset(kept, 0, sizeof(kept))
+    kept[0] = seq
+    for i in range(RCV_RECENT):
+        if n < RCV_RECENT and not island.start <= r.recent[i] < island.end:
+            kept[n] = r.recent[i]
+            n += 1
+    for i in range(RCV_RECENT):
+        r.recent[i] = kept[i]
 
 
 cdef Status _store_early(TcpReceive *r, u64 seq, const u8 *payload, u32 length) noexcept nogil:
     cdef int at = ranges_find(&r.islands, seq)
+    _early_duplicate(r, seq, seq + length)
     if at >= 0 and r.islands.items[at].end >= seq + length:
         _remember(r, seq)
         return TCP_DUPLICATE
@@ -137,6 +189,8 @@ cdef void _join(TcpReceive *r) noexcept nogil:
 
 cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload, u32 length, bint fin) noexcept nogil:
     cdef u32 cut, node
+    if seq < r.nxt:
+        rcv_duplicate(r, seq, seq + length)
     if r.fin:
         return TCP_PAST_FIN if seq + length + (1 if fin else 0) > r.nxt else TCP_DUPLICATE
     if seq + length > r.adv:                    # beyond the window: keep what fits; the FIN is not there then
@@ -152,9 +206,12 @@ cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload
     if length > r.segment_bytes:
         r.segment_bytes = length
     if seq > r.nxt:
-        # A FIN that is early is not remembered: the guest repeats it until it is acknowledged.
+        if fin:
+            r.fin_early = seq + length          # not in SACK blocks: a guest that repeats it does no harm
         return _store_early(r, seq, payload, length) if length else TCP_OUT_OF_ORDER
     if length and r.islands.count:
+        if r.again_end <= r.again_start:
+            _early_duplicate(r, seq, seq + length)
         # Not by the islands: in-order bytes must find a place when there is no more for islands.
         if not bq_store(&r.queue, seq - r.irs - 1, payload, length):
             return TCP_NO_MEMORY
@@ -179,7 +236,7 @@ cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload
         r.pending_bytes += length
         r.nxt += length
     r.unacked_bytes += length
-    if fin:
+    if fin or r.nxt == r.fin_early:
         r.fin = r.nxt
         r.nxt += 1
         ranges_free(&r.islands)                 # what lay behind the end is not part of the stream
@@ -217,6 +274,7 @@ cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nog
                 # The bytes from here on never came, and islands that have joined them in this batch are forgotten with
                 # them (reneging, which RFC 2018 section 8 allows); those that have not joined stay.
                 r.fin = 0
+                r.fin_early = 0
                 r.nxt = r.irs + 1 + at + skip
                 break
         at += piece.length
@@ -230,13 +288,13 @@ cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nog
 
 cdef void rcv_took(TcpReceive *r, u64 length, ns_t now, ns_t rtt) noexcept nogil:
     cdef ns_t patience = GROWTH_ROUNDS * rtt
-    if patience < <ns_t>GROWTH_FLOOR_MS * 1000000:
-        patience = <ns_t>GROWTH_FLOOR_MS * 1000000
+    if patience < <ns_t>GROWTH_FLOOR_MS * MILLISECOND:
+        patience = <ns_t>GROWTH_FLOOR_MS * MILLISECOND
     if now - r.taken_since > patience:
         r.taken_since = now
         r.taken = 0
     r.taken += length
-    if r.taken >= r.limit and r.limit < r.limit_max:
+    if r.taken >= r.limit and r.limit < r.limit_max and 2 * r.queue.pool.used_bytes <= r.queue.pool.limit_bytes:
         r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
         r.taken = 0
         r.taken_since = now
@@ -261,7 +319,8 @@ cdef bint rcv_update_due(const TcpReceive *r) noexcept nogil:
 
 cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil:
     cdef u32 shift = 0 if syn else r.scale
-    cdef u64 edge = _edge(r), step = (<u64>1 << shift) - 1, most = r.irs + 1 + r.queue.head + r.limit + step
+    cdef u64 edge = _edge(r), step = (<u64>1 << shift) - 1
+    cdef u64 most = max(r.irs + 1 + r.queue.head + r.limit, r.granted) + step
     cdef u64 field = (edge - r.nxt + step) >> shift
     if r.nxt + (field << shift) > most and field:
         field -= 1
@@ -282,13 +341,24 @@ cdef bint rcv_sound(const TcpReceive *r) noexcept nogil:
             return False
         before = r.islands.items[i].end
     return (before <= r.adv and r.first_pending == 0 and r.queue.tail == rcv_data_end(r) - r.irs - 1
-            and r.adv <= r.irs + 1 + r.queue.head + r.limit + step)
+            and r.adv <= max(r.irs + 1 + r.queue.head + r.limit, r.granted) + step)
 
 
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil:
     cdef int n = 0, i, at
     cdef u32 k
     cdef u64 reported[RCV_RECENT + 1]
+    if r.again_end > r.again_start and most:
+        start[n] = <u32>r.again_start
+        end[n] = <u32>r.again_end
+        reported[n] = 0                         # an island of the same beginning is told of, too (RFC 2883 section 4)
+        n += 1
+        at = ranges_find(&r.islands, r.again_start)
+        if at >= 0 and n < most:                # the island around it comes next, so that it is known for what it is
+            reported[n] = r.islands.items[at].start
+            start[n] = <u32>r.islands.items[at].start
+            end[n] = <u32>r.islands.items[at].end
+            n += 1
     for i in range(RCV_RECENT):
         if n == most:
             return n
@@ -383,6 +453,19 @@ cdef class _Receive:
         cdef int n = rcv_sack_blocks(&self.r, min(most, <int>SACK_BLOCKS), start, end)
         return [(<u32>(start[i] - <u32>self.r.irs), <u32>(end[i] - <u32>self.r.irs)) for i in range(n)]
 
+    def reported(self) -> None:
+        """A SACK option has left."""
+        rcv_reported(&self.r)
+
+    def duplicate(self, start: int, end: int) -> None:
+        rcv_duplicate(&self.r, self.r.irs + start, self.r.irs + end)
+
+    def heard(self, now: int, idle: int) -> None:
+        rcv_heard(&self.r, now, idle)
+
+    def set_quick(self, quick: int) -> None:
+        self.r.quick = quick
+
     def set_memory(self, memory: int) -> None:
         self.pool.limit_bytes = memory
 
@@ -408,6 +491,10 @@ cdef class _Receive:
     @property
     def limit(self) -> int:
         return self.r.limit
+
+    @property
+    def quick(self) -> int:
+        return self.r.quick
 
     @property
     def islands(self) -> int:

@@ -4,11 +4,14 @@ A run does, in this order: hand in-order bytes to the target (one send for the b
 the windows allow, acknowledge once, set the deadlines.  Nothing here looks at a segment that came in; connection.pyx has
 done that.  A target that fails resets the connection in the same run.
 
+Urgent bytes.  The stream to the host is handed over up to the guest's urgent byte, then that byte by itself with MSG_OOB;
+the stream from the host stops at its mark, and what follows is the urgent byte.
+
 Back-pressure.  Towards the host: what a socket does not take waits in the receive queue, which closes the guest's window.
 Towards the guest: a full link refuses a segment (`blocked`), an unacknowledged queue stops the reading of the host.
 """
 
-from libc.errno cimport EAGAIN
+from libc.errno cimport EAGAIN, ECONNRESET
 from libc.string cimport memcpy
 
 from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u32, u64
@@ -17,17 +20,20 @@ from pyslirp.engine.base.status cimport TCP_NO_MEMORY, TCP_PROBE, TCP_RETRANSMIT
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN
 from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted
 from pyslirp.engine.protocols.tcp.connection cimport (
-    DELAYED_ACK_MS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS, STALL_SECONDS, tcp_abort, tcp_deadline, tcp_end,
-    tcp_enter, tcp_host_failed, tcp_over, tcp_send)
-from pyslirp.engine.protocols.tcp.receive cimport rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due
+    DELAYED_ACK_MS, FIN_WAIT_2_SECONDS, HALF_CLOSED_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS,
+    STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over,
+    tcp_send)
+from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
+from pyslirp.engine.protocols.tcp.receive cimport (
+    rcv_has_blocks, rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due)
 from pyslirp.engine.protocols.tcp.recovery cimport recovery_timeout
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pyslirp.engine.protocols.tcp.state cimport (
-    CLOSED, EV_2MSL, EV_CLOSE, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
+    CLOSED, EV_2MSL, EV_CLOSE, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_has_new, snd_next, snd_ready, snd_sent,
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_has_new, snd_next, snd_ready, snd_sent,
     snd_sound)
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
 from pyslirp.engine.stores.counters cimport count
@@ -46,13 +52,27 @@ cdef inline ns_t _seconds(i64 n) noexcept nogil:
 
 # -- bytes to and from the host ---------------------------------------------------------------------------------------
 
+cdef u64 _before_urgent(Tcp *t, u64 length) noexcept nogil:
+    """How many of the `length` bytes that are next for the host come before the urgent one."""
+    cdef u64 next = t.rcv.irs + 1 + t.rcv.queue.head
+    if t.urgent_in < next:                      # the host has it, or there is none
+        t.urgent_in = 0
+        return length
+    return min(length, t.urgent_in - next)
+
+
 cdef void _drain_queue(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     cdef Piece[PIECES_TO_HOST] pieces
     cdef int n
     cdef i64 taken
+    cdef u64 most
     while t.host_writable and bq_length(&t.rcv.queue):
-        n = bq_peek(&t.rcv.queue, t.rcv.queue.head, bq_length(&t.rcv.queue), pieces, PIECES_TO_HOST)
-        taken = env.host.send(env.host.ctx, flow.socket, pieces, n)
+        most = _before_urgent(t, bq_length(&t.rcv.queue))
+        n = bq_peek(&t.rcv.queue, t.rcv.queue.head, most if most else 1, pieces, PIECES_TO_HOST)
+        if most:
+            taken = env.host.send(env.host.ctx, flow.socket, pieces, n)
+        else:
+            taken = env.host.send_urgent(env.host.ctx, flow.socket, pieces[0].data[0])
         if taken <= 0:
             t.host_writable = False
             if taken < 0 and taken != -EAGAIN:
@@ -68,7 +88,7 @@ cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     cdef i64 taken = 0
     cdef int n
     if t.rcv.pending_bytes:
-        if flow.socket != NULL and t.host_writable and bq_length(&t.rcv.queue) == 0:
+        if flow.socket != NULL and t.host_writable and bq_length(&t.rcv.queue) == 0 and t.urgent_in == 0:
             n = rcv_pending(&t.rcv, &env.arena, pieces, PIECES_TO_HOST)
             taken = env.host.send(env.host.ctx, flow.socket, pieces, n)
             if taken < 0:
@@ -120,13 +140,16 @@ cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         offered = 0
         for i in range(n):
             offered += pieces[i].length
+        if t.host_urgent and env.host.at_mark(env.host.ctx, flow.socket):
+            t.host_urgent = False
+            t.urgent_out = snd_data_end(&t.snd) + 1
         got = env.host.recv(env.host.ctx, flow.socket, pieces, n)
         bq_commit(&t.snd.queue, <u64>got if got > 0 else 0)
         if got > 0:
             flow.last_from_host = now
             flow.bytes_to_guest += <u64>got
             total += <u64>got
-            if <u64>got < offered and not t.host_hup:
+            if <u64>got < offered and not t.host_hup and not t.host_urgent:
                 t.host_readable = False         # emptied; the next byte is a new edge
         elif got == 0:
             t.host_ended = True
@@ -156,8 +179,10 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
     if t.snd.count == 0 and t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
         cc_restarted(&t.cc, now)
     most = env.burst(env.ctx, flow) // t.snd.mss * t.snd.mss
-    if t.rcv.islands.count or most < t.snd.mss:
-        most = t.snd.mss - (36 if t.sack and t.rcv.islands.count else 0)
+    if t.urgent_out and t.urgent_out <= t.snd.una:
+        t.urgent_out = 0
+    if rcv_has_blocks(&t.rcv) or t.urgent_out or most < t.snd.mss:
+        most = t.snd.mss - (36 if t.sack and rcv_has_blocks(&t.rcv) else 0)
     while True:
         snd_next(&t.snd, t.cc.cwnd, t.snd.mss if t.snd.lost_bytes and most > t.snd.mss else most, force, &next)
         if next.kind == SEGMENT_NONE:
@@ -215,6 +240,12 @@ cdef void _arm(Tcp *t, ns_t now) noexcept nogil:
         t.at_retransmit = ns_never()
 
 
+cdef bint _nothing_to_read(const Tcp *t) noexcept nogil:
+    """A broken socket says so to whoever reads it, behind its last bytes; but is it read?  Not when it is at its end, nor
+    while the guest, who may stay silent for ever, takes nothing more."""
+    return t.host_ended or not t.host_readable or not tcp_may_send(<TcpState>t.state) or bq_length(&t.snd.queue) >= _read_ahead(t)
+
+
 cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     t.blocked = False
     if t.state == HELD or tcp_over(t):
@@ -225,10 +256,15 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
             return
         if flow.socket != NULL and not t.host_error and tcp_may_send(<TcpState>t.state):
             _from_host(env, flow, t, now)
+        if t.host_broken and not t.host_error and _nothing_to_read(t):
+            t.host_error = ECONNRESET
     if t.host_error:
+        if tcp_may_send(<TcpState>t.state):
+            _output(env, flow, t, False, now)   # its last words, as far as they may go, arrive before the reset
         tcp_host_failed(env, flow, t, t.host_error)
         return
     if t.state != CLOSED and t.state != TIME_WAIT:
+        path_widen(t, now)
         _output(env, flow, t, False, now)
     if t.state != CLOSED and t.state != SYN_SENT:
         _acknowledge(env, flow, t, now)
@@ -244,14 +280,22 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         t.at_retransmit = ns_never()
 
 
+cdef ns_t _patience(const Tcp *t) noexcept nogil:
+    """How long nothing need be acknowledged: ours, or what the guest has asked for within our bounds (RFC 5482 section 3.1)."""
+    if t.user_timeout == 0:
+        return _seconds(STALL_SECONDS)
+    return _seconds(min(max(t.user_timeout, <u32>USER_TIMEOUT_MIN), <u32>USER_TIMEOUT_MAX))
+
+
 cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     # A guest that answers with a closed window is alive (RFC 9293 3.8.6.1): repetitions are its probes.
-    if (t.snd.stalled and now - t.snd.stalled > _seconds(STALL_SECONDS)
-            and (t.snd.wnd or now - flow.last_from_guest > _seconds(STALL_SECONDS))):
+    cdef ns_t limit = _patience(t)
+    if t.snd.stalled and now - t.snd.stalled > limit and (t.snd.wnd or now - flow.last_from_guest > limit):
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, True)
         return
     recovery_timeout(env, t, now)
+    path_timeout(env, flow, t, now)
 
 
 cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
@@ -262,7 +306,7 @@ cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept n
     if t.snd.wnd:
         _output(env, flow, t, True, now)        # sender's SWS avoidance gives way (RFC 9293 3.8.6.2.1)
         return
-    if now - flow.last_from_guest > _seconds(STALL_SECONDS):
+    if now - flow.last_from_guest > _patience(t):
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, True)
         return
@@ -270,8 +314,14 @@ cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept n
     tcp_send(env, flow, t, t.snd.una - 1, 0, TCP_ACK, now)
 
 
+cdef bint _idle_half(const Tcp *t, ns_t now) noexcept nogil:
+    """The host's side is done, and the guest, though it answers, has nothing to say: as a kernel gives up FIN_WAIT_2."""
+    return t.state == FIN_WAIT_2 and now - max(t.half_closed, t.rcv.heard) >= _seconds(FIN_WAIT_2_SECONDS)
+
+
 cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     cdef ns_t quiet = now - flow.last_from_guest
+    cdef ns_t idle = _seconds(HALF_CLOSED_SECONDS if t.half_closed else KEEPALIVE_SECONDS)
     if t.state == TIME_WAIT:
         tcp_end(t, EV_2MSL)
         return
@@ -279,11 +329,11 @@ cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogi
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, t.state == SYN_RCVD)
         return
-    if quiet < _seconds(KEEPALIVE_SECONDS):
+    if quiet < idle and not _idle_half(t, now):
         t.tries = 0
-        t.at_life = flow.last_from_guest + _seconds(KEEPALIVE_SECONDS)
+        t.at_life = flow.last_from_guest + idle
         return
-    if t.tries >= KEEPALIVE_PROBES:
+    if t.tries >= KEEPALIVE_PROBES or _idle_half(t, now):
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, True)
         return
@@ -352,7 +402,7 @@ cdef i64 tcp_read(TcpEnv *env, Flow *flow, Tcp *t, u8 *into, u64 most, ns_t now)
     return <i64>total
 
 
-cdef u64 tcp_write(TcpEnv *env, Flow *flow, Tcp *t, const u8 *data, u64 length) noexcept nogil:
+cdef u64 tcp_write(TcpEnv *env, Flow *flow, Tcp *t, const u8 *data, u64 length, bint urgent) noexcept nogil:
     cdef u64 most = _read_ahead(t), have = bq_length(&t.snd.queue), taken = 0
     if t.snd.fin_wanted or t.state == CLOSED:
         return 0
@@ -360,4 +410,6 @@ cdef u64 tcp_write(TcpEnv *env, Flow *flow, Tcp *t, const u8 *data, u64 length) 
         taken = bq_append(&t.snd.queue, data, length if length < most - have else most - have)
     flow.bytes_to_guest += taken
     t.write_told = t.write_told or taken < length
+    if urgent and taken and taken == length:
+        t.urgent_out = snd_data_end(&t.snd)
     return taken

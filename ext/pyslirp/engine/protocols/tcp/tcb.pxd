@@ -31,6 +31,7 @@ cdef enum TcpEnd:
     END_DENIED
     END_NO_MEMORY
     END_SHUTDOWN                # by the caller
+    END_EVICTED                 # half-open for too long while others wanted to open (HALF_OPEN_MAX)
     END_COUNT
 
 # What a flow with a Python handler is told.
@@ -51,6 +52,8 @@ cdef struct TcpSegment:
     Piece[SEGMENT_PIECES] pieces
     int piece_count
     u32 payload_bytes
+    u16 urgent                  # pointer field; only with TCP_URG
+    u8 tos                      # of the IP header: ECT(0) or 0
     u32 mss                     # where payload_bytes is larger, the link (or the core for it) cuts it into these
 
 # What a connection needs of the floor above; the core fills it in.
@@ -87,10 +90,22 @@ cdef struct Tcp:
     ns_t at_ack                 # delayed ACK
     ns_t at_life                # handshake limit, keepalive, 2MSL
     u32 tries                   # handshake retransmissions, or keepalive probes without an answer
+    bint ecn                    # agreed (RFC 3168): the guest has asked, and we have said yes
+    bint ecn_echo               # a packet was marked on its way to us: ECE in every ACK until the guest's CWR
+    bint ecn_cwr                # our congestion window was reduced for a mark: CWR in the next new data
+    u64 urgent_in               # wide sequence number of the guest's last urgent byte, until the host has it; 0: none
+    u64 urgent_out              # SND.UP: one past the host's last urgent byte, until the guest has it; 0: none
+    u32 mss_whole               # what the handshake gave, while the path carries less (path.pyx); 0: it carries all
+    ns_t mss_until              # when that is tried again
+    bint holes                  # it was smaller for a black hole before
+    u32 user_timeout            # seconds that the guest wants us to try for (RFC 5482); 0: it has not said
+    ns_t half_closed            # since when one side has ended its stream; 0: both are open
     ns_t challenged             # last challenge ACK, or answer to an ACK outside the window; 0: none yet
     bint host_readable          # the socket may have data: read until EAGAIN
     bint host_writable          # the socket takes data
     bint host_hup               # the host's end of stream is known to be behind the data: a short read is not the last
+    bint host_urgent            # urgent data is in the socket or on its way: look for the mark
+    bint host_broken            # the socket is in error, told even where nothing can be read or written
     i32 host_error              # errno of a socket that has failed; 0
     bint host_ended             # recv said 0, or the handler has finished writing
     bint host_finished          # we have shut its writing side down, or told the handler

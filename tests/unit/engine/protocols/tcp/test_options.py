@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from pyslirp.engine.protocols.tcp.options import _testhelper_parse, _testhelper_syn
 from pyslirp.sim.segment import BadFrameError, Options
 
-NONE: dict[str, object] = {"mss": 0, "window_scale": None, "sack_permitted": False, "timestamps": None, "sack": []}
+NONE: dict[str, object] = {
+    "mss": 0,
+    "window_scale": None,
+    "sack_permitted": False,
+    "timestamps": None,
+    "user_timeout": 0,
+    "sack": [],
+}
 u32 = st.integers(0, 2**32 - 1)
 stamps = st.tuples(u32, u32)
 
@@ -64,3 +71,16 @@ def test_a_known_kind_of_a_wrong_length_is_skipped(length: int) -> None:
 def test_nothing_behind_the_end_counts() -> None:
     assert _testhelper_parse(b"\x00\x02\x04\x05\xb4") == NONE
     assert _testhelper_parse(b"") == NONE
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [("001e", 30), ("801e", 30 * 60), ("7fff", 32767), ("ffff", 32767 * 60), ("0000", 0), ("8000", 0)],
+)
+def test_a_user_timeout_is_in_seconds_or_minutes(body: str, seconds: int) -> None:
+    """RFC 5482 section 3.1; a zero is to be ignored."""
+    assert _testhelper_parse(b"\x1c\x04" + bytes.fromhex(body)) == NONE | {"user_timeout": seconds}
+
+
+def test_a_user_timeout_of_a_wrong_length_is_skipped() -> None:
+    assert _testhelper_parse(b"\x1c\x03\x1e\x01") == NONE

@@ -1,0 +1,147 @@
+"""A connection and its host socket: urgent bytes both ways, sockets that break, and who may be opening how many."""
+
+from __future__ import annotations
+
+import dpkt
+import pytest
+
+from pyslirp.engine.core import core
+from tests.unit.engine.core.guest import Net
+from tests.unit.engine.core.test_streams import ACK, FIN, RST, SYN, Client, state
+
+URG = dpkt.tcp.TH_URG
+ECONNRESET = 104
+HALF_OPEN_MAX = 1024  # core/world.pxd
+
+
+def test_the_guests_urgent_byte_goes_out_of_band_at_its_place() -> None:
+    """RFC 6093 section 3.1: the pointer is one past the urgent byte."""
+    net = Net()
+    client = Client(net.guest())
+    _, socket = client.attach()
+    net.host.take()
+    client.send(ACK | URG, b"ab!cd", urgent=3)
+    assert net.host.take() == [("send", socket, b"ab"), ("urgent", socket, ord("!")), ("send", socket, b"cd")]
+    client.send(ACK | URG, b"", urgent=2)
+    client.send(ACK, b"efg")
+    assert net.host.take() == [("send", socket, b"e"), ("urgent", socket, ord("f")), ("send", socket, b"g")]
+
+
+def test_an_urgent_pointer_to_what_the_host_has_already_is_nothing() -> None:
+    net = Net()
+    client = Client(net.guest())
+    _, socket = client.attach()
+    client.send(ACK, b"abc")
+    net.host.take()
+    client.send(ACK | URG, b"", seq=client.seq - 3, urgent=2)
+    client.send(ACK, b"de")
+    assert net.host.take() == [("send", socket, b"de")]
+
+
+def test_an_urgent_byte_waits_for_a_host_that_is_full() -> None:
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    net.host.take()
+    net.host.room = 1
+    client.send(ACK | URG, b"ab!c", urgent=3)
+    assert net.host.take() == [("send", socket, b"a")]
+    net.host.room = None
+    net.host.writable(flow, net.now)
+    net.run()
+    assert net.host.take() == [("send", socket, b"b"), ("urgent", socket, ord("!")), ("send", socket, b"c")]
+
+
+def test_the_hosts_urgent_byte_has_a_pointer_behind_it() -> None:
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    net.host.feed(flow, socket, b"ab!", net.now, urgent=True)
+    net.run()
+    first = client.hear()
+    assert b"".join(bytes(segment.data) for segment in first) == b"ab!"
+    marked = [segment for segment in first if segment.flags & URG]
+    assert marked
+    assert {(segment.seq + segment.urp - first[0].seq) % 2**32 for segment in marked} == {3}
+    client.send(ACK)
+    net.host.feed(flow, socket, b"cd", net.now)
+    net.run()
+    assert [(segment.flags & URG, segment.urp) for segment in client.hear()] == [(0, 0)]
+
+
+@pytest.mark.parametrize("ended", ["none", "host", "guest"])
+def test_a_broken_socket_closes_although_the_guest_stays_silent(ended: str) -> None:
+    """Whatever the state: half-closed by the host, by the guest, or not at all."""
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    if ended == "host":
+        net.host.feed(flow, socket, b"", net.now, end=True)
+        net.run()
+    if ended == "guest":
+        client.send(ACK | FIN)
+    net.host.errors["recv"] = ECONNRESET
+    client.hear()
+    net.host.broken(flow, net.now)
+    net.run()
+    assert ("close", socket, True) in net.host.take()
+    assert [segment.flags & RST for segment in client.hear()] == [RST]
+    assert core.REASONS[next(punt for punt in net.punts() if punt[0] == core.KIND_CLOSED)[4]] == "reset by host"
+
+
+def test_a_broken_socket_is_closed_while_its_bytes_find_no_window() -> None:
+    """A guest that takes nothing more would never let us read as far as the error."""
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    client.send(ACK, window=0)
+    net.host.feed(flow, socket, bytes(1 << 20), net.now)
+    net.run()
+    net.host.broken(flow, net.now)
+    net.run()
+    assert ("close", socket, True) in net.host.take()
+    assert net.core.memory()["flows"] == 0
+    assert net.core.memory()["buffer_bytes"] == 0
+
+
+def test_the_last_bytes_of_a_broken_socket_are_read_first() -> None:
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    net.host.feed(flow, socket, b"last words", net.now)
+    net.host.broken(flow, net.now)
+    net.run()
+    assert b"last words" in [bytes(segment.data) for segment in client.hear()]
+
+
+def test_a_flood_of_syns_drives_itself_out_and_nothing_else() -> None:
+    net = Net()
+    flooding, other = net.guest(), net.guest(16)
+    flooding.frames()  # the other's introduction, which is for everybody
+    client, elsewhere = Client(flooding), Client(other)
+    flow, flow_elsewhere = client.establish(), elsewhere.establish()
+    waiting = Client(other, source_port=50000).syn()
+    reasons = set()
+    for first in range(1000, 1000 + 3 * HALF_OPEN_MAX, 512):
+        flooding.send(*[flooding.tcp_frame(SYN, source_port=port) for port in range(first, first + 512)])
+        reasons |= {core.REASONS[punt[4]] for punt in net.punts() if punt[0] == core.KIND_CLOSED}
+    assert net.counted()["tcp.evicted"] == 2 * HALF_OPEN_MAX
+    left = {found["guest_port"] for found in net.core.flows() if found["state"] == "HELD" and found["flow"] != waiting}
+    assert left == set(range(1000 + 2 * HALF_OPEN_MAX, 1000 + 3 * HALF_OPEN_MAX)), "the youngest"
+    assert flooding.packets() == [], "not a word"
+    assert (state(net, flow), state(net, flow_elsewhere)) == ("ESTABLISHED", "ESTABLISHED")
+    assert state(net, waiting) == "HELD"
+    assert reasons == {"evicted"}
+
+
+def test_handshakes_that_end_make_room() -> None:
+    net = Net()
+    guest = net.guest()
+    for port in range(1000, 1000 + 2 * HALF_OPEN_MAX):
+        client = Client(guest, source_port=port)
+        if port % 2:
+            client.establish()
+        else:
+            net.core.deny(client.syn(), core.REFUSE_RESET, net.now)
+            net.punts()
+    assert net.counted().get("tcp.evicted", 0) == 0
