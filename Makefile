@@ -11,7 +11,7 @@ PY     := $(VENV)/bin/python
 unexport PYSLIRP_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check sim bench debug sanitize coverage fuzz fuzz-smoke clean distclean
+.PHONY: help demo test build check sim differential bench debug sanitize coverage fuzz fuzz-smoke clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,6 +31,10 @@ check: $(VENV)/test ## ruff and mypy
 
 sim: build $(VENV)/test ## the simulator's tests alone
 	$(PY) -m pytest tests/sim $(ARGS)
+
+differential: build $(VENV)/test ## random segments to the engine and to this Linux, compared (ARGS: first seed:count)
+	PYTHONPATH=$(CURDIR) PYSLIRP_DIFFERENTIAL=$(or $(ARGS),0:20000) \
+	  unshare -Urn $(PY) -m tests.platform.namespace tests.differential.compare compare
 
 bench: build ## beside slirp4netns and others, with the lab's programs (LAB=PATH)
 	@test -f $(LAB)/bench.py || { echo "make bench: no $(LAB)/bench.py; set LAB to the lab's folder" >&2; exit 1; }

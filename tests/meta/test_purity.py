@@ -51,7 +51,7 @@ PURE_HEADERS = {
     "arm_neon.h",
 }
 
-TESTS_WITH_CLOCKS = ("tests/interop", "tests/platform", "tests/bench")
+TESTS_WITH_CLOCKS = ("tests/interop", "tests/platform", "tests/differential", "tests/bench")
 TESTS_WITH_SOCKETS = (
     "tests/unit/engine/edge",
     "tests/unit/engine/test_reactor.py",

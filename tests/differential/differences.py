@@ -1,0 +1,233 @@
+"""Where the engine means to differ from Linux, each with its reason.  The list is data: what is not in it is a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.differential.steps import Send, Step
+
+WHOLE = 1 << 32
+ENDED = ("CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT")  #: the guest has said that it will send no more
+Resets = tuple[tuple[str, int, int], ...]
+Blocks = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is: the step (None at the end), and the highest acknowledgments that either had sent before."""
+
+    step: Step | None
+    ours_acked: int = 0
+    linux_acked: int = 0
+    limited: bool = False  #: we have withheld an answer
+    state: str = ""  #: ours, after the step
+    linux_state: str = ""
+    doubts: int = 0  #: ACKs so far that have left something unacknowledged
+
+
+Applies = Callable[[Place, Any, Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One that is meant: of `what`, where `applies` to the place, ours, Linux's."""
+
+    name: str
+    what: str
+    reason: str
+    applies: Applies
+    ends: bool = False  #: the two go different ways from here on, and what follows is not compared
+
+
+def _delayed(at: Place, ours: int | None, linux: int | None) -> bool:
+    if ours is None:
+        return linux == at.ours_acked > at.linux_acked
+    return linux is None and (ours > at.ours_acked or not isinstance(at.step, Send))
+
+
+def _never_received(at: Place, ours: Blocks, linux: Blocks) -> bool:
+    step = at.step
+    if not isinstance(step, Send) or step.seq >= 1 or linux[:1] != ((step.seq % WHOLE, step.end % WHOLE),):
+        return False
+    return linux[1:] == ours[: len(linux) - 1]
+
+
+def _fin_sacked(at: Place, ours: Blocks, linux: Blocks) -> bool:
+    """Linux tells of a FIN's one number, by itself or at an end of a block; else they are the same as far as they go."""
+    if any(end - start == 1 and (start, end) not in ours for start, end in linux):
+        return True
+    trimmed = {(start + before, end - behind) for start, end in linux for before in (0, 1) for behind in (0, 1)}
+    return len(ours) <= len(linux) and all(block in trimmed for block in ours)
+
+
+def _in_pieces(at: Place, ours: Blocks, linux: Blocks) -> bool:
+    """Each block of Linux's lies in the one of ours that was heard at the same time."""
+    return all(mine[0] <= start < end <= mine[1] for mine, (start, end) in zip(ours, linux, strict=False))
+
+
+def _behind_fin(at: Place, ours: int | None, linux: int | None) -> bool:
+    return linux is None and isinstance(at.step, Send) and at.step.end > at.step.seq >= at.ours_acked == ours
+
+
+def _reset_behind_fin(at: Place, ours: Resets, linux: Resets) -> bool:
+    return not ours and len(linux) == 1 and isinstance(at.step, Send) and at.state in ENDED and at.step.length > 0
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "delayed ACK",
+        "ack",
+        "RFC 9293 3.8.6.3 lets an ACK of bytes in order wait; when it does is up to each (Linux: pingpong mode)",
+        _delayed,
+    ),
+    Difference(
+        "answers are limited",
+        "ack",
+        "RFC 5961 section 7: one ACK in 500 ms for what should not have come; Linux has the same limit, here switched off",
+        lambda at, ours, linux: at.limited and ours is None and linux == at.ours_acked,
+    ),
+    Difference(
+        "a segment without ACK",
+        "ack",
+        "RFC 9293 3.10.7.4 looks at the sequence number first, and answers an old one; Linux drops what has no ACK flag",
+        lambda at, ours, linux: isinstance(at.step, Send) and "." not in at.step.flags and None in (ours, linux),
+    ),
+    Difference(
+        "no timestamp",
+        "ack",
+        "RFC 7323 3.2 drops a segment without the option that was agreed upon in silence; Linux takes it",
+        lambda at, ours, _linux: isinstance(at.step, Send) and at.step.stamp is None and ours is None,
+    ),
+    Difference(
+        "an old segment while an ACK is delayed",
+        "ack",
+        "Linux takes as acceptable what ends behind its last ACK (rcv_wup), and does not answer it; RFC 9293 answers",
+        lambda at, ours, linux: linux is None and ours == at.ours_acked > at.linux_acked,
+    ),
+    Difference(
+        "TIME_WAIT answers everything",
+        "ack",
+        "Linux answers whatever comes in TIME_WAIT with an ACK, but bad ACKs with nothing; RFC 9293 and 5961 the reverse",
+        lambda at, _ours, _linux: at.state == "TIME_WAIT",
+    ),
+    Difference(
+        "a SYN in TIME_WAIT that nobody listens to",
+        "resets",
+        "RFC 9293 MAY-2 lets it begin a new connection, which is refused here; Linux goes on with the old one",
+        lambda at, ours, _linux: isinstance(at.step, Send) and at.step.flags == "S" and ours[:1] and ours[0][0] == "R.",
+        ends=True,
+    ),
+    Difference(
+        "how many blocks are remembered",
+        "sack",
+        "Linux keeps four blocks and forgets the rest; we keep all, and tell as many as there is room for (RFC 2018 section 3)",
+        lambda _at, ours, linux: linux == ours[: len(linux)],
+    ),
+    Difference(
+        "a reset behind what was sacked",
+        "ack",
+        "RFC 5961 3.2 resets at RCV.NXT alone; Linux also at the end of the last SACK block it has sent",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send) and "R" in at.step.flags and linux is None and ours is not None
+        ),
+        ends=True,
+    ),
+    Difference(
+        "D-SACK of what never came",
+        "sack",
+        "Linux reports any old number as a duplicate (RFC 2883), also from below the guest's SYN; we only what was received",
+        _never_received,
+    ),
+    Difference(
+        "an early FIN in SACK blocks",
+        "sack",
+        "Linux's blocks cover the number of a FIN that came early; ours only bytes, and the FIN counts when its turn comes",
+        _fin_sacked,
+        ends=True,
+    ),
+    Difference(
+        "the block around a duplicate",
+        "sack",
+        "RFC 2883 section 4: the second block is the larger one; Linux's begins at the duplicate where that has made it larger, "
+        "and it has forgotten the rest of it",
+        lambda _at, ours, linux: (
+            ours[:1] == linux[:1] and ours[2:] == linux[2:] and linux[1] == (linux[0][0], ours[1][1])
+        ),
+        ends=True,
+    ),
+    Difference(
+        "loss recovery",
+        "ack",
+        "duplicate ACKs may be answered by a retransmission, which carries an ACK; when is each sender's own affair",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send) and at.step.length == 0 and linux is None and ours == at.ours_acked
+        ),
+        ends=True,
+    ),
+    Difference(
+        "loss recovery, and what it leaves to send",
+        "sent",
+        "the same: once two ACKs have left something unacknowledged, the congestion windows are no longer alike",
+        lambda at, ours, linux: at.doubts >= 2 and ours[1] == linux[1],
+        ends=True,
+    ),
+    Difference(
+        "a segment that ends at RCV.NXT",
+        "ack",
+        "RFC 9293 table 6 takes it for old; Linux for acceptable, so that its ACK field counts",
+        lambda at, _ours, linux: isinstance(at.step, Send) and linux is None and at.step.end == at.ours_acked,
+        ends=True,
+    ),
+    Difference(
+        "blocks told in pieces",
+        "sack",
+        "Linux does not always join blocks that touch; we do (RFC 2018 section 3: a block is isolated)",
+        _in_pieces,
+    ),
+    Difference(
+        "the fourth block",
+        "sack",
+        "RFC 2018 section 4 orders blocks by when they were reported; both remember a few, and not the same when some have gone",
+        lambda _at, ours, linux: ours[:3] == linux[:3] and len(ours) == len(linux) == 4,
+    ),
+    Difference(
+        "a FIN among bytes that have come",
+        "ack",
+        "a guest that ends before bytes it has sent: Linux takes the FIN, we the bytes where they are one piece with it",
+        lambda at, ours, linux: at.linux_state in ENDED and ours is not None and ours > (linux or 0),
+        ends=True,
+    ),
+    Difference(
+        "data behind the FIN",
+        "ack",
+        "RFC 9293 says to ignore such text; we answer it with an ACK, as any other segment that brings nothing",
+        _behind_fin,
+    ),
+    Difference(
+        "a reset for data behind the FIN",
+        "resets",
+        "Linux resets a peer that repeats its last bytes and adds some behind its FIN (RFC 1122 4.2.2.13 is about a closed "
+        "receiver); we take what came before the FIN for what it is",
+        _reset_behind_fin,
+        ends=True,
+    ),
+    Difference(
+        "unread at a reset",
+        "read",
+        "RFC 9293 3.10.7.4 flushes the queues at a reset; Linux still lets the application read what had come",
+        lambda _at, ours, linux: linux[0].startswith(ours[0]) and linux[1] == "CLOSED",
+    ),
+    Difference(
+        "TIME_WAIT of a socket",
+        "state",
+        "Linux's TIME_WAIT is no state of the socket, which says CLOSED",
+        lambda _at, ours, linux: (ours, linux) == ("TIME_WAIT", "CLOSED"),
+    ),
+)
+
+
+def excused(at: Place, what: str, ours: Any, linux: Any) -> Difference | None:
+    """The documented difference that this is, or None."""
+    return next((known for known in DIFFERENCES if known.what == what and known.applies(at, ours, linux)), None)
