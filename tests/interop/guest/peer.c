@@ -11,6 +11,8 @@
  *   peer fragments FROM HOST PORT SIZE UNIT ORDER      sends one UDP datagram as raw IPv4 fragments of UNIT payload
  *     bytes, ORDER "forward", "reverse" or "odd" (odd ones first), and expects the same datagram back
  *
+ * A HOST of IPv6 makes sockets of IPv6; to listen, "-6" does.
+ *
  * Every wait ends after WAIT_SECONDS.  Exit status 0 says that all came out as described; else a line says what did
  * not.  Files and not a generator: sha256sum in the guest and hashlib on the host then check each other.
  */
@@ -39,34 +41,59 @@ static void fail(const char *what)
     exit(1);
 }
 
-static struct sockaddr_in address(const char *host, const char *port)
+union end {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static socklen_t length_of(const union end *at)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
-    if (strcmp(host, "-") && inet_pton(AF_INET, host, &at.sin_addr) != 1)
+    return at->any.sa_family == AF_INET6 ? sizeof at->v6 : sizeof at->v4;
+}
+
+static union end address(const char *host, const char *port)
+{
+    union end at;
+    memset(&at, 0, sizeof at);
+    at.any.sa_family = strchr(host, ':') || !strcmp(host, "-6") ? AF_INET6 : AF_INET;
+    at.v4.sin_port = htons(atoi(port)); /* where IPv6's is, too */
+    if (host[0] != '-'
+        && inet_pton(at.any.sa_family, host, at.any.sa_family == AF_INET6 ? (void *)&at.v6.sin6_addr : &at.v4.sin_addr) != 1)
         fail(host);
     return at;
 }
 
-static void name(const char *before, const struct sockaddr_in *at)
+static int same_end(const union end *one, const union end *other)
 {
-    char text[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, &at->sin_addr, text, sizeof text);
-    printf("%s %s:%d\n", before, text, ntohs(at->sin_port));
+    if (one->any.sa_family != other->any.sa_family || one->v4.sin_port != other->v4.sin_port)
+        return 0;
+    return one->any.sa_family == AF_INET6 ? !memcmp(&one->v6.sin6_addr, &other->v6.sin6_addr, 16)
+                                          : one->v4.sin_addr.s_addr == other->v4.sin_addr.s_addr;
+}
+
+static void name(const char *before, const union end *at)
+{
+    char text[INET6_ADDRSTRLEN];
+    if (at->any.sa_family == AF_INET6)
+        printf("%s [%s]:%d\n", before, inet_ntop(AF_INET6, &at->v6.sin6_addr, text, sizeof text), ntohs(at->v6.sin6_port));
+    else
+        printf("%s %s:%d\n", before, inet_ntop(AF_INET, &at->v4.sin_addr, text, sizeof text), ntohs(at->v4.sin_port));
     fflush(stdout);
 }
 
 static int tcp_open(const char *host, const char *port)
 {
-    struct sockaddr_in at = address(host, port), from;
+    union end at = address(host, port), from;
     socklen_t size = sizeof from;
-    int one = 1, s = socket(AF_INET, SOCK_STREAM, 0);
-    if (strcmp(host, "-")) {
-        if (connect(s, (void *)&at, sizeof at))
+    int one = 1, s = socket(at.any.sa_family, SOCK_STREAM, 0);
+    if (host[0] != '-') {
+        if (connect(s, &at.any, length_of(&at)))
             fail("connect");
         return s;
     }
     setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(s, (void *)&at, sizeof at) || listen(s, 8))
+    if (bind(s, &at.any, length_of(&at)) || listen(s, 8))
         fail("listen");
     puts("listening");
     fflush(stdout);
@@ -157,20 +184,20 @@ static void pattern(uint8_t *data, int size)
 static int udp_open(const char *host, const char *port)
 {
     struct timeval patience = {WAIT_SECONDS, 0};
-    int big = 1 << 20, s = socket(AF_INET, SOCK_DGRAM, 0);
-    struct sockaddr_in at = address(host, port);
+    union end at = address(host, port);
+    int big = 1 << 20, s = socket(at.any.sa_family, SOCK_DGRAM, 0);
     setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(s, SOL_SOCKET, SO_RCVBUF, &big, sizeof big);
-    if (bind(s, (void *)&at, sizeof at))
+    if (bind(s, &at.any, length_of(&at)))
         fail("bind");
     return s;
 }
 
 /* The datagram that was sent comes back, from where it was sent to. */
-static void expect_echo(int s, const uint8_t *sent, int size, const struct sockaddr_in *at)
+static void expect_echo(int s, const uint8_t *sent, int size, const union end *at)
 {
     static uint8_t back[LARGEST_DATAGRAM + 1];
-    struct sockaddr_in from;
+    union end from;
     socklen_t length = sizeof from;
     ssize_t n = recvfrom(s, back, sizeof back, 0, (void *)&from, &length);
     if (n < 0)
@@ -178,7 +205,7 @@ static void expect_echo(int s, const uint8_t *sent, int size, const struct socka
     errno = 0;
     if (n != size || memcmp(sent, back, n))
         fail("the echo differs");
-    if (from.sin_addr.s_addr != at->sin_addr.s_addr || from.sin_port != at->sin_port)
+    if (!same_end(&from, at))
         fail("the echo came from elsewhere");
     printf("echo %d ok\n", size);
 }
@@ -186,12 +213,12 @@ static void expect_echo(int s, const uint8_t *sent, int size, const struct socka
 static void udp(char **arg)
 {
     static uint8_t data[LARGEST_DATAGRAM];
-    struct sockaddr_in at = address(arg[0], arg[1]);
-    int s = udp_open("-", "0");
+    union end at = address(arg[0], arg[1]);
+    int s = udp_open(at.any.sa_family == AF_INET6 ? "-6" : "-", "0");
     for (arg += 2; *arg; arg++) {
         int size = atoi(*arg);
         pattern(data, size);
-        if (sendto(s, data, size, 0, (void *)&at, sizeof at) != size)
+        if (sendto(s, data, size, 0, &at.any, length_of(&at)) != size)
             fail("sendto");
         expect_echo(s, data, size, &at);
     }
@@ -204,13 +231,13 @@ static void udpserve(char **arg)
     puts("serving");
     fflush(stdout);
     for (int left = atoi(arg[1]); left > 0; left--) {
-        struct sockaddr_in from;
+        union end from;
         socklen_t length = sizeof from;
         ssize_t n = recvfrom(s, data, sizeof data, 0, (void *)&from, &length);
         if (n < 0)
             fail("recv");
         name("from", &from);
-        if (sendto(s, data, n, 0, (void *)&from, length) != n)
+        if (sendto(s, data, n, 0, &from.any, length) != n)
             fail("sendto");
     }
 }
@@ -236,17 +263,17 @@ static uint16_t udp_checksum(uint32_t from, uint32_t to, const uint8_t *datagram
 static void fragments(char **arg)
 {
     static uint8_t datagram[LARGEST_DATAGRAM + 8], packet[65535];
-    struct sockaddr_in at = address(arg[1], arg[2]), from = address(arg[0], "0");
+    union end at = address(arg[1], arg[2]), from = address(arg[0], "0");
     socklen_t length = sizeof from;
     int size = atoi(arg[3]), unit = atoi(arg[4]) & ~7, total = size + 8, count = (total + unit - 1) / unit;
     int big = 1 << 22, order[MOST_FRAGMENTS], raw = socket(AF_INET, SOCK_RAW, IPPROTO_RAW), s = udp_open(arg[0], "0");
 
     setsockopt(raw, SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
-    getsockname(s, (void *)&from, &length);
+    getsockname(s, &from.any, &length);
     pattern(datagram + 8, size);
-    struct udphdr head = {.source = from.sin_port, .dest = at.sin_port, .len = htons(total)};
+    struct udphdr head = {.source = from.v4.sin_port, .dest = at.v4.sin_port, .len = htons(total)};
     memcpy(datagram, &head, 8);
-    head.check = udp_checksum(from.sin_addr.s_addr, at.sin_addr.s_addr, datagram, total);
+    head.check = udp_checksum(from.v4.sin_addr.s_addr, at.v4.sin_addr.s_addr, datagram, total);
     memcpy(datagram, &head, 8);
     for (int i = 0, odd = count / 2; i < count; i++)
         order[i] = arg[5][0] == 'r' ? count - 1 - i : arg[5][0] == 'f' ? i : i < odd ? 2 * i + 1 : 2 * (i - odd);
@@ -254,10 +281,10 @@ static void fragments(char **arg)
         int offset = order[i] * unit, part = total - offset < unit ? total - offset : unit;
         struct iphdr ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP, .id = htons(4242)};
         ip.frag_off = htons(offset / 8 | (offset + part < total ? IP_MF : 0));
-        ip.saddr = from.sin_addr.s_addr, ip.daddr = at.sin_addr.s_addr;
+        ip.saddr = from.v4.sin_addr.s_addr, ip.daddr = at.v4.sin_addr.s_addr;
         memcpy(packet, &ip, sizeof ip); /* the kernel fills in length and checksum */
         memcpy(packet + sizeof ip, datagram + offset, part);
-        if (sendto(raw, packet, sizeof ip + part, 0, (void *)&at, sizeof at) < 0)
+        if (sendto(raw, packet, sizeof ip + part, 0, &at.any, sizeof at.v4) < 0)
             fail("sendto");
     }
     expect_echo(s, datagram + 8, size, &at);
