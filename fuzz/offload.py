@@ -11,6 +11,7 @@ from pyslirp.engine.core.core import Core
 from tests.oracle.checksum import is_good, pseudo_header
 
 HEADER_BYTES, MTU, ETHERNET = 10, 1500, 18  #: with a VLAN tag
+GSO_UDP = 3
 ENGINE_MAC, SENDER, RECEIVER = (bytes.fromhex("5254000000" + end) for end in ("01", "02", "03"))
 BROADCAST = b"\xff" * 6
 
@@ -47,18 +48,18 @@ def fuzz(data: bytes) -> tuple[object, int]:
     if not partial:
         assert got in ([], [frame])
     elif gso:
-        check_segments(got, gso_bytes, sum_from)
+        check_segments(got, gso_bytes, sum_from, udp=gso == GSO_UDP)
     else:
         assert len(got) <= 1
     return (partial, gso), min(len(got), 4)
 
 
-def check_segments(frames: list[bytes], gso_bytes: int, l4: int) -> None:
-    """Each is TCP whose checksum is right, and no longer than the header has said."""
+def check_segments(frames: list[bytes], gso_bytes: int, l4: int, *, udp: bool) -> None:
+    """Each is TCP or UDP whose checksum is right, and no longer than the header has said."""
     for frame in frames:
         v4 = frame[12:14] == b"\x08\x00"
         end = 14 + int.from_bytes(frame[16:18]) if v4 else 54 + int.from_bytes(frame[18:20])
         source, destination = (frame[26:30], frame[30:34]) if v4 else (frame[22:38], frame[38:54])
         segment = frame[l4:end]
-        assert len(segment) <= (frame[l4 + 12] >> 4) * 4 + gso_bytes
-        assert is_good(pseudo_header(source, destination, 6, len(segment)) + segment)
+        assert len(segment) <= (8 if udp else (frame[l4 + 12] >> 4) * 4) + gso_bytes
+        assert is_good(pseudo_header(source, destination, 17 if udp else 6, len(segment)) + segment)

@@ -32,7 +32,7 @@ class TapLink:
 
         description: for people; mtu: largest IP packet of the network, bytes; lost: is told when it has gone, and why;
         framing: "tap", or "seqpacket" for a socket whose messages are frames; of a tap it is seen whether it is
-        "tap+vnet"
+        "tap+vnet", or "tap+vnet+uso"
         """
         self._description = description
         self._take = take
@@ -74,12 +74,11 @@ class TapLink:
             tap = inspect_tap(fd)
             if not tap.vnet_header:
                 return "tap"
-            take_offloads(fd)
+            return "tap+vnet+uso" if take_offloads(fd) else "tap+vnet"
         except LinkError as error:
             raise LinkError(error.errno, f"{self._description}: {error.args[1]}") from None
         except OSError as error:
             raise LinkError(error.errno, f"{self._description}: no offloads: {error.strerror}") from None
-        return "tap+vnet"
 
     def _lost(self, reason: str) -> None:
         self._port = None

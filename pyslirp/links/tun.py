@@ -18,6 +18,7 @@ TUNGETFEATURES, TUNSETOFFLOAD, TUNSETVNETHDRSZ = 0x8004_54CF, 0x4004_54D0, 0x400
 IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0001, 0x0002, 0x1000, 0x4000, 0x0100
 
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
+TUN_F_USO4, TUN_F_USO6 = 0x20, 0x40  # Linux since 6.2
 VNET_HEADER_BYTES = 10  #: struct virtio_net_hdr without num_buffers: what the engine reads and writes
 
 _INT = struct.Struct("i")
@@ -70,10 +71,21 @@ def open_tap(name: str, *, vnet_header: bool = True) -> int:
     return fd
 
 
-def take_offloads(fd: int) -> None:
-    """Tell the kernel that it may leave checksums and segmentation to us, for a tap with IFF_VNET_HDR.  Raises OSError."""
+def take_offloads(fd: int) -> bool:
+    """Tell the kernel that it may leave checksums and segmentation to us, for a tap with IFF_VNET_HDR.  Raises OSError.
+
+    True: UDP's too, so that both sides may put several datagrams into one frame.
+    """
     fcntl.ioctl(fd, TUNSETVNETHDRSZ, _INT.pack(VNET_HEADER_BYTES))
-    fcntl.ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+    most = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6
+    try:
+        fcntl.ioctl(fd, TUNSETOFFLOAD, most | TUN_F_USO4 | TUN_F_USO6)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        fcntl.ioctl(fd, TUNSETOFFLOAD, most)
+        return False
+    return True
 
 
 def inspect_tap(fd: int) -> Tap:

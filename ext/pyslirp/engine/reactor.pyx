@@ -47,7 +47,7 @@ from pyslirp.engine.edge.hoststream cimport (
     stream_adopt, stream_at_mark, stream_connect, stream_event, stream_finish, stream_inbound, stream_recv, stream_send,
     stream_send_urgent)
 from pyslirp.engine.edge.linkfd cimport (
-    FRAMING_OFFLOAD, FRAMING_PACKET, FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full,
+    FRAMING_OFFLOAD, FRAMING_OFFLOAD_UDP, FRAMING_PACKET, FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full,
     links_close, links_open, links_trim, links_write)
 from pyslirp.engine.edge.listener cimport (
     listener_attach, listener_detach, listener_event, listeners_close, listeners_open, listeners_retry)
@@ -68,7 +68,7 @@ cdef enum:
     MILLISECOND = 1000000
 
 _FRAMINGS = {"stream": FRAMING_STREAM, "tap": FRAMING_PACKET, "seqpacket": FRAMING_PACKET,
-             "tap+vnet": FRAMING_OFFLOAD}
+             "tap+vnet": FRAMING_OFFLOAD, "tap+vnet+uso": FRAMING_OFFLOAD_UDP}
 
 
 cdef int _addr(bytes raw, Addr *out) except -1:
@@ -321,7 +321,8 @@ cdef class Engine:
 
         mtu: largest IP packet that the link carries, bytes; framing: "stream", a stream socket with QEMU's length in
         front of each frame; "tap" and "seqpacket", non-blocking, with a frame in each read and write; "tap+vnet", the
-        same with a virtio-net header of 10 bytes in front; burst: most TCP payload that the link takes in one frame, 0:
+        same with a virtio-net header of 10 bytes in front; "tap+vnet+uso", where that header may say that a frame is
+        several datagrams; burst: most TCP payload that the link takes in one frame, 0:
         what its framing has (a segment; with virtio-net headers 64 KiB).  When the link is lost, a KIND_LINK punt says
         why, and the port is gone.  Raises OSError; the descriptor is then still the caller's.
         """

@@ -11,7 +11,7 @@ import pytest
 
 from pyslirp.errors import LinkError
 from pyslirp.links import tun
-from pyslirp.links.tun import IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, Tap, inspect_tap, open_tap
+from pyslirp.links.tun import IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, Tap, inspect_tap, open_tap, take_offloads
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_tap_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, number: int,
 @pytest.mark.parametrize(
     ("wanted", "features", "flags", "offloads"),
     [
-        (True, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, [(tun.TUNSETVNETHDRSZ, 10), (tun.TUNSETOFFLOAD, 7)]),
+        (True, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, [(tun.TUNSETVNETHDRSZ, 10), (tun.TUNSETOFFLOAD, 0x67)]),
         (True, 0, IFF_TAP | IFF_NO_PI, []),
         (False, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI, []),
     ],
@@ -92,6 +92,34 @@ def test_what_is_asked_of_a_tap(
     assert asked == offloads
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_kernel_that_cuts_no_datagrams(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
+    asked: list[int] = []
+
+    def ioctl(_: int, request: int, argument: int | bytes) -> bytes:
+        if request == tun.TUNSETOFFLOAD:
+            assert isinstance(argument, int)
+            asked.append(argument)
+            if old and asked[-1] > 0x1F:
+                raise OSError(errno.EINVAL, "Invalid argument")
+        return b""
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    assert take_offloads(9) == (not old)
+    assert asked == ([0x67, 7] if old else [0x67])
+
+
+def test_a_kernel_that_refuses_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ioctl(_: int, request: int, argument: int | bytes) -> bytes:
+        if request == tun.TUNSETOFFLOAD:
+            raise OSError(errno.EBADFD, "File descriptor in bad state")
+        return b""
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    with pytest.raises(OSError, match="bad state"):
+        take_offloads(9)
 
 
 def test_a_descriptor_of_something_else() -> None:

@@ -50,10 +50,18 @@ cdef bint offload_read(const u8 *header, u32 frame_bytes, Offload *o) noexcept n
         o.gso = GSO_TCP4
     elif gso == VNET_GSO_TCPV6:
         o.gso = GSO_TCP6
+    elif gso == VNET_GSO_UDP_L4:
+        o.gso = GSO_UDP
     else:
         return False                            # nobody was told that we take it
     o.gso_bytes = _load(header + VNET_AT_GSO_SIZE)
     return o.gso_bytes != 0 and o.partial
+
+
+cdef inline u8 _wire_type(u8 gso) noexcept nogil:
+    if gso == GSO_UDP:
+        return VNET_GSO_UDP_L4
+    return VNET_GSO_TCPV4 if gso == GSO_TCP4 else VNET_GSO_TCPV6
 
 
 cdef void offload_write(u8 *header, const Offload *o, u32 header_bytes) noexcept nogil:
@@ -65,7 +73,7 @@ cdef void offload_write(u8 *header, const Offload *o, u32 header_bytes) noexcept
     _store(header + VNET_AT_SUM_OFFSET, o.sum_at - o.sum_from)
     if o.gso == GSO_NONE:
         return
-    header[VNET_AT_GSO_TYPE] = VNET_GSO_TCPV4 if o.gso == GSO_TCP4 else VNET_GSO_TCPV6
+    header[VNET_AT_GSO_TYPE] = _wire_type(o.gso)
     _store(header + VNET_AT_HEADER_BYTES, header_bytes)
     _store(header + VNET_AT_GSO_SIZE, o.gso_bytes)
 

@@ -1,4 +1,4 @@
-"""Cutting a super-frame into the segments that it stands for, for a link that carries no super-frames."""
+"""Cutting a super-frame into the segments or datagrams that it stands for, for a link that carries no super-frames."""
 
 from pyslirp.engine.base.ints cimport u8, u32
 from pyslirp.engine.codecs.offload cimport Offload
@@ -6,10 +6,11 @@ from pyslirp.engine.codecs.offload cimport Offload
 cdef struct Segmenter:
     const u8 *frame             # borrowed
     u32 frame_bytes             # without padding
-    u32 l4                      # offset of the TCP header
+    u32 l4                      # offset of the TCP or UDP header
     u32 header_bytes            # all headers: what every segment begins with
     u32 gso_bytes
     bint v4
+    bint udp                    # datagrams, not segments of TCP
     u32 at                      # payload bytes that earlier segments have
     u32 count                   # earlier segments
 

@@ -172,11 +172,12 @@ cdef class Core:
         self.w.claims[self.w.claim_count].port = port
         self.w.claim_count += 1
 
-    def add_port(self, mtu: int, burst: int = 0, offload: bool = False) -> int:
+    def add_port(self, mtu: int, burst: int = 0, offload: bool = False, uso: bool = False) -> int:
         """A new port of the switch; mtu: largest IP packet of its link, at least 68 bytes.  Raises OverflowError when there are
         PORTS_MAX.
 
-        burst: most TCP payload in one frame, 0: a segment; offload: a virtio-net header is in front of each frame.
+        burst: most TCP payload in one frame, 0: a segment; offload: a virtio-net header is in front of each frame;
+        uso: with it a frame may be several datagrams.
         """
         if mtu < PORT_MTU_MIN:
             raise ValueError(f"every link carries {PORT_MTU_MIN} bytes (RFC 791), not {mtu}")
@@ -184,6 +185,7 @@ cdef class Core:
         if number < 0:
             raise OverflowError(f"more than {PORTS_MAX} links")
         self.w.ports[number].head_bytes = OFFLOAD_BYTES if offload else 0
+        self.w.ports[number].uso = offload and uso
         return number
 
     def remove_port(self, port: int) -> None:

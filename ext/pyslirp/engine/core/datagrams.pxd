@@ -1,6 +1,7 @@
 """UDP and ICMP echo flows, and the mappings whose host sockets they share (RFC 4787: endpoint-independent mapping)."""
 
 from pyslirp.engine.base.ints cimport Addr, i64, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.tables.flow cimport Flow
@@ -18,6 +19,8 @@ cdef void mapping_remove(World *w, Flow *mapping) noexcept nogil                
 cdef void datagram_close(World *w, Flow *flow, i64 reason) noexcept nogil                  # end a conversation, and its mapping with the last one
 # From the edge: a datagram (ICMP: the message) that came in by a mapping's socket.
 cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil
+# The same of several that came one after the other, a piece each.
+cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Piece *pieces, int count) noexcept nogil
 # From the edge: an error of the socket's error queue about a datagram to `to`:`port` (of an echo request: its sequence number);
 # offender NULL where unknown.
 cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil

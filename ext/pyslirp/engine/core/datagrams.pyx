@@ -16,28 +16,33 @@ A forwarding rule's listening socket is a mapping too, with no name: each client
 as the gateway where the guest could not answer to that.
 
 A mapping goes with its last conversation; what holds conversations is in protocols/udp.pyx.
+
+Several at a time.  What a batch of frames brings for the host is gathered by flow (core/bursts.pyx); what the host has
+for a guest comes in groups of one remote's, and leaves as one super-frame where the guest's link takes that
+(out_datagrams).
 """
 
 from libc.stdlib cimport free
 
 from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.header.icmpv6 cimport ICMPV6_ECHO_REPLY
-from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i32, i64, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
-    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_TO_HOST, ICMP_UNSUPPORTED, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR,
-    UDP_PORT_ZERO, UDP_QUEUE_FULL, UDP_TO_GUEST, UDP_TO_HOST)
+    FLOW_TABLE_FULL, ICMP_TO_GUEST, ICMP_UNSUPPORTED, NEIGHBOR_UNRESOLVED, UDP_DENIED, UDP_HOST_ERROR,
+    UDP_PORT_ZERO, UDP_QUEUE_FULL, UDP_TO_GUEST)
 from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet
+from pyslirp.engine.core.bursts cimport datagram_gather, datagram_refuse, datagram_send, datagrams_flush
 from pyslirp.engine.core.flows cimport DENY_SILENT, denial_code, flow_kill, flow_new, flow_punt, flow_rearm
-from pyslirp.engine.core.output cimport out_icmp, out_icmp_error, out_resolve, out_udp
+from pyslirp.engine.core.output cimport out_datagrams, out_icmp, out_icmp_error, out_resolve
 from pyslirp.engine.core.punts cimport PUNT_MESSAGE, PUNT_STRANGER, Punt, punt_with
 from pyslirp.engine.core.world cimport OUR_TTL, World, world_on_link, world_voice
 from pyslirp.engine.protocols.icmp cimport (
-    ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, icmp_code_of_errno)
+    ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE)
 from pyslirp.engine.protocols.udp cimport (
     DatagramPeer, HeldDatagram, Mapping, datagram_deadline, datagram_drop_held, datagram_hold, datagram_release)
-from pyslirp.engine.stores.counters cimport count
+from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.slab cimport slab_at, slab_span, slab_take
 from pyslirp.engine.tables.flow cimport (
     FLOW_DEAD, FLOW_NEW, FLOW_OPEN, GUEST_SIDE, HOST_SIDE, Flow, FlowKey, flow_find, flow_key_set, flow_link, flow_unlink)
@@ -69,32 +74,6 @@ cdef Flow *_conversation(World *w, const FlowKey *key, u8 ttl, u32 link) noexcep
 
 
 # -- from the guest ---------------------------------------------------------------------------------------------------
-
-cdef void _refuse(World *w, Flow *flow, u8 code, const u8 *data, u32 length) noexcept nogil:
-    """Say to the guest that this datagram did not get through; what is quoted is what its stack looks for."""
-    cdef u32 word = (UDP_HEADER + length) << 16         # length, and no checksum
-    if _key(flow).protocol == PROTO_ICMP:
-        word = load32(data + 4)                         # identifier and sequence number
-        length -= ICMP_HEADER
-    out_icmp_error(w, _key(flow), NULL, ICMP_UNREACHABLE, code, flow.ttl, UDP_HEADER + length, word, 0)
-
-
-cdef void _to_host(World *w, Flow *flow, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil:
-    cdef DatagramPeer *peer = _peer(flow)
-    cdef Piece piece
-    cdef i64 sent
-    cdef bint echo = _key(flow).protocol == PROTO_ICMP
-    piece.data = <u8 *>data
-    piece.length = length
-    sent = w.tcp.host.send_to(w.tcp.host.ctx, peer.mapping.socket, &peer.host, peer.host_port, ttl, tos, &piece, 1)
-    if sent < 0:
-        count(&w.counters, UDP_HOST_ERROR)
-        _refuse(w, flow, icmp_code_of_errno(<i32>-sent), data, length)
-        return
-    peer.to_host += 1
-    flow.bytes_to_host += length
-    count(&w.counters, ICMP_TO_HOST if echo else UDP_TO_HOST)
-
 
 cdef void _to_handler(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
     cdef Punt *punt = punt_with(&w.punts, PUNT_MESSAGE, data, length)
@@ -128,14 +107,16 @@ cdef void datagram_input(World *w, const Packet *p, u32 port) noexcept nogil:
     if _peer(flow).denied:
         count(&w.counters, UDP_DENIED)
         if _peer(flow).denial != DENY_SILENT:
-            _refuse(w, flow, denial_code(_peer(flow).denial), data, length)
+            datagram_refuse(w, flow, denial_code(_peer(flow).denial), data, length)
     elif flow.life == FLOW_NEW:
         if not datagram_hold(_peer(flow), data, length, p.ttl, p.tos):
             count(&w.counters, UDP_QUEUE_FULL)
     elif flow.served:
         _to_handler(w, flow, data, length)
+    elif echo:
+        datagram_send(w, flow, data, length, p.ttl, p.tos)
     else:
-        _to_host(w, flow, data, length, p.ttl, p.tos)
+        datagram_gather(w, flow, data, length, p.ttl, p.tos)
 
 
 cdef void datagram_expire(World *w, Flow *flow) noexcept nogil:
@@ -151,6 +132,7 @@ cdef void datagram_expire(World *w, Flow *flow) noexcept nogil:
 
 cdef void datagram_close(World *w, Flow *flow, i64 reason) noexcept nogil:
     cdef Flow *mapping = _peer(flow).mapping
+    datagrams_flush(w)                                  # what has come before its end goes out before it
     flow_kill(w, flow, reason)
     if mapping != NULL:
         _leave(w, mapping)
@@ -171,7 +153,7 @@ cdef void datagram_deny(World *w, Flow *flow, int how) noexcept nogil:
         return
     count(&w.counters, UDP_DENIED)
     if how != DENY_SILENT and peer.held != NULL:
-        _refuse(w, flow, denial_code(how), peer.held.data, peer.held.length)
+        datagram_refuse(w, flow, denial_code(how), peer.held.data, peer.held.length)
     flow.life = FLOW_OPEN
     peer.denied = True
     peer.denial = <u8>how
@@ -202,7 +184,7 @@ cdef void datagram_allow(World *w, Flow *flow, Flow *mapping, const Addr *host, 
     _join(w, flow, mapping, host, port)
     held = datagram_release(peer)
     while held != NULL:
-        _to_host(w, flow, held.data, held.length, held.ttl, held.tos)
+        datagram_send(w, flow, held.data, held.length, held.ttl, held.tos)
         free(held)
         held = datagram_release(peer)
 
@@ -280,6 +262,7 @@ cdef Flow *listener_add(World *w, const Addr *guest, u16 guest_port, void *socke
 cdef void mapping_remove(World *w, Flow *mapping) noexcept nogil:
     cdef u32 i
     cdef Flow *flow
+    datagrams_flush(w)
     if (<Mapping *>mapping.body).peers:
         for i in range(slab_span(&w.flow_slab)):
             flow = <Flow *>slab_at(&w.flow_slab, i)
@@ -368,47 +351,72 @@ cdef inline u8 _reply_type(const Addr *guest) noexcept nogil:
 
 
 cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil:
+    cdef Piece piece
+    piece.data = <u8 *>data
+    piece.length = length
+    datagrams_from_host(w, mapping, source, source_port, &piece, 1)
+
+
+cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Piece *pieces, int number) noexcept nogil:
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey name
     cdef Flow *flow
+    cdef int i
     cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
-    if echo and (length < ICMP_HEADER or data[0] != _reply_type(&m.guest)):
-        count(&w.counters, ICMP_UNSUPPORTED)
-        return
     if not echo and source_port == 0:
-        count(&w.counters, UDP_PORT_ZERO)               # nothing could go back to it
+        count_n(&w.counters, UDP_PORT_ZERO, <u64>number)    # nothing could go back to it
         return
     flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, source, 0 if echo else source_port)
     flow = flow_find(&w.flows, HOST_SIDE, &name)
     if flow == NULL or _peer(flow).mapping != mapping:
         if echo:
-            count(&w.counters, ICMP_UNSUPPORTED)
+            count_n(&w.counters, ICMP_UNSUPPORTED, <u64>number)
             return
         flow = _from_stranger(w, mapping, source, source_port)
         if flow == NULL:
             return
-    if _to_guest(w, flow, data, length):
-        count(&w.counters, ICMP_TO_GUEST if echo else UDP_TO_GUEST)
+    if not echo:
+        count_n(&w.counters, UDP_TO_GUEST, _to_guest(w, flow, pieces, number))
+        return
+    for i in range(number):
+        if not _is_echo_reply(flow, pieces[i].data, pieces[i].length):
+            count(&w.counters, ICMP_UNSUPPORTED)
+        elif _echo_to_guest(w, flow, pieces[i].data, <u32>pieces[i].length):
+            count(&w.counters, ICMP_TO_GUEST)
 
 
-cdef bint _to_guest(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
-    """A datagram of this flow, or an echo reply with the guest's identifier in place of the host's."""
-    cdef const FlowKey *key = _key(flow)
+cdef void _told_guest(World *w, Flow *flow, u32 number, u64 length) noexcept nogil:
+    """Account for what has gone out to the guest."""
     cdef DatagramPeer *peer = _peer(flow)
-    cdef ns_t when
-    if key.protocol == PROTO_ICMP:
-        if not out_icmp(w, &key.far, &key.guest, _reply_type(&key.guest), 0, (<u32>key.guest_port << 16) | load16(data + 6),
-                        data + ICMP_HEADER, length - ICMP_HEADER, OUR_TTL):
-            return False
-    elif not out_udp(w, &key.far, key.far_port, &key.guest, key.guest_port, OUR_TTL, data, length, NULL, -1):
-        return False
     flow.last_from_host = w.now
     flow.bytes_to_guest += length
-    peer.to_guest += 1
-    when = datagram_deadline(flow, peer)
-    if when <= w.now:
+    peer.to_guest += number
+    if datagram_deadline(flow, peer) <= w.now:
         flow_rearm(w, flow, w.now)                      # a DNS exchange is over
+
+
+cdef bint _echo_to_guest(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
+    """An echo reply with the guest's identifier in place of the host's."""
+    cdef const FlowKey *key = _key(flow)
+    if not out_icmp(w, &key.far, &key.guest, _reply_type(&key.guest), 0, (<u32>key.guest_port << 16) | load16(data + 6),
+                    data + ICMP_HEADER, length - ICMP_HEADER, OUR_TTL):
+        return False
+    _told_guest(w, flow, 1, length)
     return True
+
+
+cdef inline bint _is_echo_reply(const Flow *flow, const u8 *data, u64 length) noexcept nogil:
+    return length >= ICMP_HEADER and data[0] == _reply_type(&_key(flow).guest)
+
+
+cdef u32 _to_guest(World *w, Flow *flow, const Piece *pieces, int number) noexcept nogil:
+    """Datagrams of this flow; how many have gone out."""
+    cdef const FlowKey *key = _key(flow)
+    cdef u64 length = 0
+    cdef u32 sent = out_datagrams(w, &key.far, key.far_port, &key.guest, key.guest_port, pieces, number, &length)
+    if sent:
+        _told_guest(w, flow, sent, length)
+    return sent
 
 
 cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil:
@@ -429,6 +437,9 @@ cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, cons
 
 
 cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:
-    if _key(flow).protocol == PROTO_ICMP and (length < ICMP_HEADER or data[0] != _reply_type(&_key(flow).guest)):
-        return False
-    return _to_guest(w, flow, data, length)
+    cdef Piece piece
+    if _key(flow).protocol == PROTO_ICMP:
+        return _is_echo_reply(flow, data, length) and _echo_to_guest(w, flow, data, length)
+    piece.data = <u8 *>data
+    piece.length = length
+    return _to_guest(w, flow, &piece, 1) > 0

@@ -14,13 +14,14 @@ from pyslirp.engine.base.status cimport (
     ARP_ANSWERED, ARP_MALFORMED, ARP_NOT_OURS, ARP_SHORT, CLAIMED_DATAGRAM, CLAIMED_QUEUE_FULL, ETH_UNKNOWN_TYPE,
     FRAGMENT_MALFORMED, FRAGMENT_REASSEMBLED, FRAGMENT_TABLE_FULL, FRAGMENT_TOO_BIG, ICMP_ECHO_ANSWERED, ICMP_ERROR_FROM_GUEST,
     ICMP_UNSUPPORTED, IPV4_BAD_DESTINATION, IPV4_BAD_SOURCE, IPV4_IGNORED, IPV6_BAD_DESTINATION, IPV6_BAD_SOURCE, IPV6_IGNORED,
-    IPV6_MULTICAST, OK, PORT_TX_FULL, Status)
-from pyslirp.engine.codecs.build cimport build_arp, build_ethernet, build_padding
-from pyslirp.engine.codecs.offload cimport Offload
+    IPV6_MULTICAST, LINK_BAD_OFFLOAD, OK, PORT_TX_FULL, Status)
+from pyslirp.engine.codecs.build cimport UDP_HEADER, build_arp, build_ethernet, build_padding
+from pyslirp.engine.codecs.offload cimport GSO_UDP, Offload
 from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet,
     parse_ethernet, parse_ip, parse_ip_at, parse_transport)
 from pyslirp.engine.codecs.quote cimport Quote, quote_parse
+from pyslirp.engine.core.bursts cimport datagrams_flush
 from pyslirp.engine.core.datagrams cimport datagram_input
 from pyslirp.engine.core.discovery cimport discovery_input, discovery_is
 from pyslirp.engine.core.neighbors cimport addr_is_group, neighbor_learned
@@ -42,6 +43,7 @@ cdef enum:
     ARP_BYTES = 28              # Ethernet and IPv4 (RFC 826)
     ARP_REQUEST = 1
     ARP_REPLY = 2
+    SUPER_FRAME_DATAGRAMS = 128 # in one frame at most (Linux: UDP_MAX_SEGMENTS)
 
 
 # -- ARP --------------------------------------------------------------------------------------------------------------
@@ -202,6 +204,31 @@ cdef Status _transport(World *w, Packet *p, u32 port) noexcept nogil:
         return discovery_input(w, p, port)
     if p.protocol == PROTO_ICMPV6 and p.destination.b[0] == 0xff:
         return _multicast_icmp(w, p, port)
+    if p.protocol == PROTO_UDP and p.offload != NULL and p.offload.gso == GSO_UDP:
+        return _datagrams(w, p, port)
+    return _deliver(w, p, port)
+
+
+cdef Status _datagrams(World *w, Packet *p, u32 port) noexcept nogil:
+    """A super-frame of datagrams: each as if it had come by itself."""
+    cdef const u8 *payload = p.payload
+    cdef u32 rest = p.payload_bytes, each = p.offload.gso_bytes
+    cdef Status status = OK
+    if rest > each * SUPER_FRAME_DATAGRAMS:
+        return LINK_BAD_OFFLOAD
+    while rest and status == OK:
+        p.payload = payload
+        p.payload_bytes = min(rest, each)
+        p.l4_bytes = UDP_HEADER + p.payload_bytes
+        status = _deliver(w, p, port)
+        payload += p.payload_bytes
+        rest -= p.payload_bytes
+    return status
+
+
+cdef Status _deliver(World *w, const Packet *p, u32 port) noexcept nogil:
+    """A packet that is whole, to whoever it is for."""
+    cdef Status status
     if p.protocol == PROTO_UDP and not (p.v6 and addr_is_zero(&p.source)) and _claimed(w, p, port):
         return OK
     status = _admit(w, p)
@@ -260,12 +287,14 @@ cdef Status _whole(World *w, u32 port, Packet *p) noexcept nogil:
         return status
     count(&w.counters, FRAGMENT_REASSEMBLED)
     p.checksum_good = False                             # what was said of a fragment was not said of the whole
+    p.offload = NULL
     status = parse_ip_at(p, l3, l3_bytes)
     if status == OK:
         status = FRAGMENT_MALFORMED if p.fragment else _transport(w, p, port)      # no fragments of fragments
     # The whole lies in the table's buffer, which the next fragment may reuse: what streams have of it they hand on now.
     if w.tcp.arena.used:
         streams_run(w)
+    datagrams_flush(w)
     return status
 
 

@@ -1,6 +1,7 @@
 """From the core to a guest: next hop, headers, fragments; ARP requests and ICMP errors."""
 
 from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.protocols.tcp.tcb cimport TcpSegment
@@ -20,6 +21,10 @@ cdef u32 out_burst(void *world, Flow *flow) noexcept nogil                      
 # A UDP datagram, fragmented at the guest's MTU.  mac and port (>= 0) go past the neighbour table.
 cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,
                   const u8 *mac, int port) noexcept nogil
+# UDP datagrams to the guest `to`, a piece each: in one frame where the link takes that (GSO_UDP).  Returns how many have
+# gone out, and adds their bytes to `sent_bytes`.
+cdef u32 out_datagrams(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, const Piece *pieces, int number,
+                       u64 *sent_bytes) noexcept nogil
 # An ICMP(v6) message, by the addresses' family: echo replies.  `rest` is the second header word, body what is behind it.
 cdef bint out_icmp(World *w, const Addr *source, const Addr *to, u8 kind, u8 code, u32 rest, const u8 *body, u32 length, u8 ttl) noexcept nogil
 # An ICMPv6 message; body is what is behind its first four bytes.  To a group: by `port`, or (-1) by every one.  mac and port

@@ -15,7 +15,9 @@ from pyslirp.engine.base.header.icmpv6 cimport (
 from pyslirp.engine.base.header.ipv6 cimport IPV6_MTU_MIN
 from pyslirp.engine.base.header.ipv6_extension cimport EXTENSION_FRAGMENT
 from pyslirp.engine.base.header.tcp cimport TCP_AT_CHECKSUM
+from pyslirp.engine.base.header.udp cimport UDP_AT_CHECKSUM
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
     FRAGMENT_SENT, ICMP_ERROR_LIMITED, ICMP_ERROR_SENT, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, PORT_TOO_BIG, PORT_TX_FULL,
     TCP_RST_SENT)
@@ -24,7 +26,7 @@ from pyslirp.engine.codecs.build cimport (
     build_arp, build_ethernet, build_fragment6, build_icmpv6, build_ip, build_ipv4, build_neighbor, build_padding,
     build_partial_sum, build_tcp, build_udp)
 from pyslirp.engine.codecs.offload cimport (
-    GSO_TCP4, GSO_TCP6, OFFLOAD_BYTES, Offload, offload_none, offload_write)
+    GSO_TCP4, GSO_TCP6, GSO_UDP, OFFLOAD_BYTES, Offload, offload_none, offload_write)
 from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet, TCP_ACK,
     TCP_RST)
@@ -409,6 +411,85 @@ cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to,
         return False
     build_udp(head, source, to, source_port, to_port, length, sum_bytes(payload, length, 0))
     return _out(w, source, to, PROTO_UDP, ttl, head, UDP_HEADER, payload, length, mac, port)
+
+
+cdef bint _alike(const Piece *pieces, int number) noexcept nogil:
+    """May they be one super-frame: all of one length, only the last one shorter, and none empty?"""
+    cdef int i
+    for i in range(1, number):
+        if pieces[i].length != pieces[0].length and (i + 1 < number or pieces[i].length > pieces[0].length):
+            return False
+    return pieces[number - 1].length > 0
+
+
+cdef void _offload_datagrams(u8 *frame, const Addr *source, const Addr *to, u32 l4, u32 length, u32 each) noexcept nogil:
+    """Leave the checksum to the link, and where there is more than one datagram the cutting too.  length: all payload."""
+    cdef Offload offload
+    offload_none(&offload)
+    offload.partial = True
+    offload.sum_from = l4
+    offload.sum_at = l4 + UDP_AT_CHECKSUM
+    if length > each:
+        offload.gso = GSO_UDP
+        offload.gso_bytes = each
+    build_partial_sum(frame + offload.sum_at, source, to, PROTO_UDP, UDP_HEADER + length)
+    offload_write(frame - OFFLOAD_BYTES, &offload, l4 + UDP_HEADER)
+
+
+cdef bint _out_whole(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, const Piece *pieces, int number,
+                     u32 length) noexcept nogil:
+    """Datagrams that need no fragments, `length` bytes in all, to the hop resolved last; False: there is no room."""
+    cdef bint v4 = addr_is4(to), offloading = w.ports[w.hop.port].head_bytes != 0
+    cdef u32 l4 = ETH_HEADER + (IPV4_HEADER if v4 else IPV6_HEADER), offset = l4 + UDP_HEADER, total = 0
+    cdef u8 *at = out_frame(w, w.hop.port, offset + length)
+    cdef int i
+    if at == NULL:
+        return False
+    w.ip_id += 1
+    build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
+    if v4:
+        build_ipv4(at + ETH_HEADER, source, to, PROTO_UDP, OUR_TTL, 0, w.ip_id, UDP_HEADER + length, 0, False, False)
+    else:
+        build_ip(at + ETH_HEADER, source, to, PROTO_UDP, OUR_TTL, 0, w.ip_id, UDP_HEADER + length)
+    if offloading:
+        for i in range(number):
+            memcpy(at + offset, pieces[i].data, pieces[i].length)
+            offset += <u32>pieces[i].length
+    else:
+        total = sum_copy(at + offset, pieces.data, pieces.length, 0)
+    build_udp(at + l4, source, to, source_port, to_port, length, total)
+    if offloading:
+        w.ip_id += <u16>(number - 1)                    # the link counts up
+        _offload_datagrams(at, source, to, l4, length, <u32>pieces.length)
+    out_commit(w, w.hop.port, build_padding(at, l4 + UDP_HEADER + length))
+    return True
+
+
+cdef u32 out_datagrams(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, const Piece *pieces, int number,
+                       u64 *sent_bytes) noexcept nogil:
+    cdef u64 length = 0
+    cdef u32 header, sent = 0
+    cdef bint v4 = addr_is4(to), fitting = addr_is4(source) == v4
+    cdef int i
+    for i in range(number):
+        length += pieces[i].length
+    header = UDP_HEADER + (IPV4_HEADER if v4 else IPV6_HEADER)
+    if (number > 1 and fitting and length <= UDP_PAYLOAD_MAX and out_resolve(w, to) and w.ports[w.hop.port].uso
+            and pieces.length + header <= w.hop.mtu and _alike(pieces, number)
+            and _out_whole(w, source, source_port, to, to_port, pieces, number, <u32>length)):
+        sent_bytes[0] += length
+        return <u32>number
+    for i in range(number):
+        if fitting and out_resolve(w, to) and pieces[i].length + header <= w.hop.mtu:
+            if not _out_whole(w, source, source_port, to, to_port, pieces + i, 1, <u32>pieces[i].length):
+                count(&w.counters, PORT_TX_FULL)
+                w.ports[w.hop.port].tx_dropped += 1
+                continue
+        elif not out_udp(w, source, source_port, to, to_port, OUR_TTL, pieces[i].data, <u32>pieces[i].length, NULL, -1):
+            continue
+        sent += 1
+        sent_bytes[0] += pieces[i].length
+    return sent
 
 
 cdef bint out_icmp(World *w, const Addr *source, const Addr *to, u8 kind, u8 code, u32 rest, const u8 *body, u32 length, u8 ttl) noexcept nogil:

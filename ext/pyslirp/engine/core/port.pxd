@@ -16,6 +16,7 @@ cdef struct Port:
     FrameQueue tx               # towards the guest
     u32 mtu                     # largest IP packet the link carries
     u32 burst                   # most TCP payload the link takes in one frame; 0: an MSS
+    bint uso                    # it takes datagrams of one flow in one frame (GSO_UDP)
     u32 head_bytes              # of the virtio-net header in front of every frame, both ways (OFFLOAD_BYTES); 0: none
     u32 serial                  # tells the links that have had this number apart
     u32 flows                   # that its guests have opened; see flow_new

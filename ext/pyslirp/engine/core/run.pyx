@@ -7,6 +7,7 @@ from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u32, u64
 from pyslirp.engine.base.status cimport FRAGMENT_EXPIRED, LINK_BAD_OFFLOAD
 from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES, Offload, offload_read
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
+from pyslirp.engine.core.bursts cimport datagrams_flush
 from pyslirp.engine.core.datagrams cimport datagram_expire
 from pyslirp.engine.core.flows cimport flow_dirty, flow_kill, flow_next_dirty, flows_unblock
 from pyslirp.engine.core.input cimport input_frame
@@ -142,6 +143,7 @@ cdef bint world_run(World *w, u32 budget, ns_t now) noexcept nogil:
     w.now = now
     if w.unblock:
         flows_unblock(w)
+    datagrams_flush(w)
     # Flows that have bytes in this batch's frames come first and all: the frames are gone after this call.
     while budget or w.tcp.arena.used:
         flow = flow_next_dirty(w)

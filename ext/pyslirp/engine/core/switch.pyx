@@ -10,7 +10,7 @@ from pyslirp.engine.base.status cimport (
     LINK_BAD_OFFLOAD, PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FILTERED, SWITCH_FLOODED, SWITCH_FORWARDED,
     SWITCH_TABLE_FULL, Status)
 from pyslirp.engine.codecs.build cimport ETH_MIN, build_padding
-from pyslirp.engine.codecs.offload cimport Offload, offload_finish_sum, offload_none, offload_write
+from pyslirp.engine.codecs.offload cimport GSO_UDP, Offload, offload_finish_sum, offload_none, offload_write
 from pyslirp.engine.codecs.parse cimport ETH_HEADER, Packet
 from pyslirp.engine.codecs.segment cimport Segmenter, segment_begin, segment_next, segment_room
 from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORT_SWITCHED_BYTES, PORT_TX_BYTES, PORTS_MAX, Port
@@ -30,6 +30,7 @@ cdef int port_add(World *w, u32 mtu, u32 burst) noexcept nogil:
             w.ports[number].mtu = max(mtu, <u32>PORT_MTU_MIN)
             w.ports[number].burst = burst
             w.ports[number].head_bytes = 0
+            w.ports[number].uso = False
             w.ports[number].rx_frames = 0
             w.ports[number].rx_bytes = 0
             w.ports[number].tx_frames = 0
@@ -80,7 +81,7 @@ cdef void _commit(World *w, u32 to, const u8 *frame, u32 length) noexcept nogil:
 
 
 cdef void _copy_segments(World *w, u32 to, Segmenter *segments) noexcept nogil:
-    """To a link that carries no super-frames."""
+    """To a link that carries no super-frames of this kind."""
     cdef Port *port = &w.ports[to]
     cdef u8 *at = _reserve(w, port, max(segment_room(segments), <u32>ETH_MIN))
     cdef u32 length
@@ -88,6 +89,8 @@ cdef void _copy_segments(World *w, u32 to, Segmenter *segments) noexcept nogil:
         length = segment_next(segments, at)
         if length == 0:
             return
+        if port.head_bytes:
+            memset(at - port.head_bytes, 0, port.head_bytes)    # nothing is left undone
         _commit(w, to, at, build_padding(at, length))
         at = _reserve(w, port, max(segment_room(segments), <u32>ETH_MIN))
 
@@ -111,7 +114,7 @@ cdef void _copy_to(World *w, u32 to, const Packet *p) noexcept nogil:
     if longest > port.mtu + ETH_HEADER + 4:             # 4: a VLAN tag
         _drop(w, port, PORT_TOO_BIG)
         return
-    if offload.gso_bytes and port.head_bytes == 0:
+    if offload.gso_bytes and (port.head_bytes == 0 or (offload.gso == GSO_UDP and not port.uso)):
         _copy_segments(w, to, &segments)
         return
     at = _reserve(w, port, p.frame_bytes)

@@ -8,6 +8,7 @@ from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.punts cimport PuntQueue
 from pyslirp.engine.protocols.tcp.tcb cimport TcpEnv
+from pyslirp.engine.protocols.udp cimport BURSTS_MAX, DatagramBurst
 from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport Counters
 from pyslirp.engine.stores.frame_queue cimport FrameQueue
@@ -92,6 +93,8 @@ cdef struct World:
     HalfOpen[PORTS_MAX] half_open   # opened by guests, by the link that they are charged to
     Reassembly *reassembly
     TcpEnv tcp
+    DatagramBurst[BURSTS_MAX] bursts    # on their way to the host: those of this batch's frames
+    u32 burst_count
     PuntQueue punts
     Hop hop
     ns_t now                    # of the call in progress

@@ -4,8 +4,18 @@ Sending.  The guest's TTL and TOS are the socket's, set when they change.  A soc
 datagrams before it takes a new one, so a send that fails is tried once more; what the error was about comes from the
 error queue.
 
-Receiving.  One recvmmsg for each event: up to RECEIVE_BATCH datagrams, or fewer where the queue of the guest's link
-has not room for that many of the largest.  So none is taken from the kernel that would then be dropped.  When there
+Those of one flow that came in one batch go with one sendmmsg, in which a run of the same length is one message that the
+kernel cuts (UDP_SEGMENT), or the network card: it passes through the host's stack once.  Where the kernel will not have
+that (the path's MTU is smaller than the datagrams), the socket sends each as it is from then on.
+
+A receiver on this machine has a buffer for some 90 datagrams, and where it shares a processor with us it cannot empty
+it while we go on.  So the processor is offered to it after each larger batch.  Measured on two cores, a guest sending
+1400 bytes as fast as it could: of what was read from its tap 45 % arrived without that, and 90 % with it.
+
+Receiving.  A recvmmsg takes up to RECEIVE_BATCH messages, or fewer where the queue of the guest's link has not room for
+that many of the largest.  So none is taken from the kernel that would then be dropped.  While they come back full, some
+more follow in the same event.  A message is a datagram, or several of one remote that the host has put together
+(UDP_GRO); those of one remote in a row go to the core together.  When there
 is no room, or the guest's MAC address is not known yet, the socket is stalled: silenced in the poller, and left alone
 until that link has drained or a neighbour has been learned (datagrams_resume).  Meanwhile the kernel's receive buffer
 holds what comes and drops what is too much, as for any slow reader.
@@ -14,40 +24,48 @@ A ping socket (icmp(7)) takes and gives whole ICMP messages; the kernel puts its
 that replies bear it.  The core maps it back.  No permission is EACCES: net.ipv4.ping_group_range.
 """
 
-from libc.errno cimport EACCES, EAFNOSUPPORT, EAGAIN, EINVAL, EMFILE, ENOBUFS, EPERM, errno
+from libc.errno cimport (
+    EACCES, EAFNOSUPPORT, EAGAIN, EINVAL, EIO, EMFILE, EMSGSIZE, ENOBUFS, EOPNOTSUPP, EPERM, errno)
 from libc.string cimport memset
 
 from pyslirp.engine.base.endian cimport load16
-from pyslirp.engine.base.ints cimport Addr, addr_is4, i64, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i64, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS, UDP_QUEUE_FULL
 from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLIN
 from pyslirp.engine.base.sys.inet cimport (
-    IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPV6_TCLASS, IPV6_UNICAST_HOPS, IP_TOS, IP_TTL)
+    IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_TCLASS, IPV6_UNICAST_HOPS, IP_TOS, IP_TTL)
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN,
-    SO_ERROR, SO_TYPE,     getsockopt, msghdr, recvmmsg, sendmsg, setsockopt, socket, socklen_t)
+    CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_SPACE, SO_ERROR, SO_TYPE, cmsghdr, getsockopt, msghdr, recvmmsg,
+    sendmmsg, setsockopt, socket, socklen_t)
+from pyslirp.engine.base.sys.sched cimport sched_yield
+from pyslirp.engine.base.sys.udp cimport UDP_GRO, UDP_SEGMENT
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP
 from pyslirp.engine.core.datagrams cimport (
-    datagram_allow, datagram_deny, datagram_error, datagram_from_host, listener_add, mapping_add, mapping_of)
+    datagram_allow, datagram_deny, datagram_error, datagrams_from_host, listener_add, mapping_add, mapping_of)
 from pyslirp.engine.core.output cimport out_resolve
 from pyslirp.engine.core.port cimport PORT_TX_BYTES
 from pyslirp.engine.core.run cimport world_flow
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
-    HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, host_add, host_bind, host_close,
+    HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, SendArea, host_add, host_bind, host_close,
     host_denial, host_exhausted, host_stall, host_unstall, hosts_full, iovec_of)
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get, sockaddr_put
-from pyslirp.engine.protocols.udp cimport Mapping
+from pyslirp.engine.protocols.udp cimport BURST_MAX, Mapping
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.frame_queue cimport fq_bytes
 from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
 
 cdef enum:
     ERRORS_BATCH = 16           # of one socket and event; more are there next time
+    RECEIVES_MAX = 4            # recvmmsg of one socket and event
+    GRO_MAX = 64                # datagrams that the host puts together (Linux: UDP_GRO_CNT_MAX)
+    YIELD_FROM = 16             # datagrams after which a receiver on this machine gets its turn
+    RUN_BYTES_MAX = 65000       # payload of a message that the kernel is to cut
     FRAME_OVERHEAD = 80         # of one packet on a link: prefix, virtio-net, Ethernet, IP and Fragment headers
     IP_BYTES_MAX = 65535
 
@@ -59,6 +77,12 @@ cdef int _refuse(HostSockets *h, Flow *flow, int error) noexcept nogil:
     count(&h.world.counters, HOST_NO_DESCRIPTORS if host_exhausted(error) else HOST_ERROR)
     datagram_deny(h.world, flow, host_denial(error))
     return error
+
+
+cdef void _take_together(int fd) noexcept nogil:
+    """What the host has put together on the way in need not be taken apart for us."""
+    cdef int on = 1
+    setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(int))      # Linux since 5.0
 
 
 cdef HostSocket *_new_socket(HostSockets *h, bint echo, bint v6, int *error) noexcept nogil:
@@ -79,6 +103,8 @@ cdef HostSocket *_new_socket(HostSockets *h, bint echo, bint v6, int *error) noe
         return NULL
     error[0] = EMFILE
     errqueue_enable(fd, v6, True)
+    if not echo:
+        _take_together(fd)
     s = host_add(h, fd, HOST_ECHO if echo else HOST_DATAGRAM, v6, EPOLLIN)
     if s == NULL:
         close(fd)
@@ -125,6 +151,7 @@ cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_po
         host_close(h, s, False)
         return ENOBUFS
     errqueue_enable(fd, s.v6, True)
+    _take_together(fd)
     s.flow = made[0].slab.handle
     return 0
 
@@ -143,31 +170,95 @@ cdef void _set_ttl_and_tos(HostSocket *s, u8 ttl, u8 tos) noexcept nogil:
         s.tos = tos
 
 
+cdef int _run(const Piece *pieces, int number) noexcept nogil:
+    """How many of them the kernel takes as one message: all of one length, only the last one shorter."""
+    cdef size_t total = pieces[0].length
+    cdef int n = 1
+    while (n < number and pieces[n - 1].length == pieces[0].length and 0 < pieces[n].length <= pieces[0].length
+           and total + pieces[n].length <= RUN_BYTES_MAX):
+        total += pieces[n].length
+        n += 1
+    return n
+
+
+cdef int _compose(SendArea *area, SockAddr *name, socklen_t name_bytes, const Piece *pieces, int number,
+                  bint one_by_one) noexcept nogil:
+    """Messages for all of the pieces; how many they are."""
+    cdef int at = 0, messages = 0, n
+    cdef msghdr *message
+    cdef cmsghdr *control
+    while at < number:
+        n = 1 if one_by_one else _run(pieces + at, number - at)
+        message = &area.messages[messages].msg_hdr
+        memset(message, 0, sizeof(msghdr))
+        message.msg_name = name
+        message.msg_namelen = name_bytes
+        message.msg_iov = iovec_of(pieces + at)
+        message.msg_iovlen = n
+        if n > 1:
+            message.msg_control = &area.controls[messages]
+            message.msg_controllen = CMSG_SPACE(sizeof(u16))
+            control = CMSG_FIRSTHDR(message)
+            control.cmsg_level = IPPROTO_UDP
+            control.cmsg_type = UDP_SEGMENT
+            control.cmsg_len = CMSG_LEN(sizeof(u16))
+            (<u16 *>CMSG_DATA(control))[0] = <u16>pieces[at].length
+        messages += 1
+        at += n
+    return messages
+
+
+cdef i64 _send_many(HostSockets *h, HostSocket *s, SockAddr *name, socklen_t name_bytes, const Piece *pieces,
+                    int number) noexcept nogil:
+    """How many are done with; 0: the first message has failed."""
+    cdef int sent, i
+    cdef i64 done = 0
+    cdef int messages = _compose(&h.sending, name, name_bytes, pieces, number, s.one_by_one)
+    sent = sendmmsg(s.fd, h.sending.messages, <u32>messages, MSG_NOSIGNAL | MSG_DONTWAIT)
+    if number >= YIELD_FROM:
+        sched_yield()
+    for i in range(sent):
+        done += <i64>h.sending.messages[i].msg_hdr.msg_iovlen
+    return done
+
+
 cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
-                          int count_) noexcept nogil:
+                          int number) noexcept nogil:
     cdef HostSockets *h = <HostSockets *>hosts
     cdef HostSocket *s = <HostSocket *>socket
     cdef SockAddr name
-    cdef msghdr message
+    cdef socklen_t name_bytes
     cdef int attempt
+    cdef i64 done
     if not s.v6 and not addr_is4(address):
         return -EAFNOSUPPORT
     _set_ttl_and_tos(s, ttl, tos)
-    memset(&message, 0, sizeof(msghdr))
-    message.msg_namelen = sockaddr_put(&name, address, port, s.v6)
-    message.msg_name = &name
-    message.msg_iov = iovec_of(pieces)
-    message.msg_iovlen = count_
+    name_bytes = sockaddr_put(&name, address, port, s.v6)
     for attempt in range(2):                    # the first error may be an earlier datagram's
-        if sendmsg(s.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0:
-            return 0
+        done = _send_many(h, s, &name, name_bytes, pieces, number)
+        if done > 0:
+            return done
+    if not s.one_by_one and _run(pieces, number) > 1 and errno in (EINVAL, EIO, EMSGSIZE, EOPNOTSUPP):
+        s.one_by_one = True
+        done = _send_many(h, s, &name, name_bytes, pieces, number)
+        if done > 0:
+            return done
     if errno == EAGAIN or errno == ENOBUFS:
         count(&h.world.counters, UDP_QUEUE_FULL)        # lost on the way, like any datagram
-        return 0
+        return 1
     return -errno
 
 
 # -- from the host ----------------------------------------------------------------------------------------------------
+
+# Datagrams of one remote in a row, alike but for the last one.
+cdef struct Group:
+    u64 mapping                 # handle
+    Addr source
+    u16 port
+    int count
+    Piece[BURST_MAX] pieces
+
 
 cdef int _room(World *w, const Flow *mapping) noexcept nogil:
     """How many of the largest datagrams the guest's link takes now (w.hop says which link); -1: it is not known."""
@@ -177,30 +268,83 @@ cdef int _room(World *w, const Flow *mapping) noexcept nogil:
         return -1
     queued = fq_bytes(&w.ports[w.hop.port].tx)
     packets = IP_BYTES_MAX // (w.hop.mtu - 56) + 1      # 56: headers, and what alignment to 8 bytes may cost
+    packets = max(packets, <u32>GRO_MAX)
     if queued >= PORT_TX_BYTES:
         return 0
     return <int>((PORT_TX_BYTES - queued) // (IP_BYTES_MAX + packets * FRAME_OVERHEAD))
 
 
-cdef void _receive(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
-    cdef int most = _room(h.world, mapping)
+cdef u32 _each(msghdr *message, u32 length) noexcept nogil:
+    """Bytes of each datagram in a message of `length` bytes."""
+    cdef cmsghdr *control = CMSG_FIRSTHDR(message)
+    if (control != NULL and control.cmsg_level == IPPROTO_UDP and control.cmsg_type == UDP_GRO
+            and 0 < (<int *>CMSG_DATA(control))[0] < <int>length):
+        return <u32>(<int *>CMSG_DATA(control))[0]
+    return length
+
+
+cdef void _hand_over(HostSockets *h, Group *group) noexcept nogil:
+    """The datagrams of one remote that have been gathered."""
+    cdef Flow *mapping = world_flow(h.world, group.mapping)
+    if group.count and mapping != NULL:
+        datagrams_from_host(h.world, mapping, &group.source, group.port, group.pieces, group.count)
+    group.count = 0
+
+
+cdef void _gather(HostSockets *h, Group *group, int i) noexcept nogil:
+    """Message `i` of the batch, as its datagrams."""
+    cdef u32 rest = h.area.messages[i].msg_len, each = _each(&h.area.messages[i].msg_hdr, rest)
+    cdef u8 *data = <u8 *>h.area.pieces[i].iov_base
     cdef Addr source
     cdef u16 port
-    cdef const u8 *data
+    sockaddr_get(&h.area.names[i], &source, &port)
+    if group.count and (port != group.port or not addr_eq(&source, &group.source)
+                        or each != group.pieces[0].length):
+        _hand_over(h, group)
+    group.source = source
+    group.port = port
+    while True:
+        if group.count == BURST_MAX:
+            _hand_over(h, group)
+        group.pieces[group.count].data = data
+        group.pieces[group.count].length = min(rest, each)
+        group.count += 1
+        if rest <= each:
+            break
+        data += each
+        rest -= each
+    if rest < each:                             # a shorter one is the last of its super-frame
+        _hand_over(h, group)
+
+
+cdef int _receive_batch(HostSockets *h, HostSocket *s, u64 mapping, int most) noexcept nogil:
+    """At most `most` messages; how many have come."""
+    cdef Group group
     cdef int n, i
-    if most <= 0:
-        poller_change(h.poller, s.fd, 0, POLL_HOST, s.slab.handle)
-        host_stall(h, s, STALL_UNKNOWN if most < 0 else h.world.hop.port)
-        return
-    if most > RECEIVE_BATCH:
-        most = RECEIVE_BATCH
     for i in range(most):
         h.area.messages[i].msg_hdr.msg_namelen = sizeof(SockAddr)
+        h.area.messages[i].msg_hdr.msg_controllen = sizeof(h.area.controls[i])
     n = recvmmsg(s.fd, h.area.messages, <u32>most, MSG_DONTWAIT, NULL)
+    group.mapping = mapping
+    group.count = 0
     for i in range(n):
-        sockaddr_get(&h.area.names[i], &source, &port)
-        data = <const u8 *>h.area.pieces[i].iov_base
-        datagram_from_host(h.world, mapping, &source, port, data, h.area.messages[i].msg_len)
+        _gather(h, &group, i)
+    _hand_over(h, &group)
+    return n
+
+
+cdef void _receive(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
+    cdef int most, turn
+    cdef u64 handle = mapping.slab.handle
+    for turn in range(RECEIVES_MAX):
+        most = _room(h.world, mapping)
+        if most <= 0:
+            poller_change(h.poller, s.fd, 0, POLL_HOST, s.slab.handle)
+            host_stall(h, s, STALL_UNKNOWN if most < 0 else h.world.hop.port)
+            return
+        most = min(most, <int>RECEIVE_BATCH)
+        if _receive_batch(h, s, handle, most) < most or world_flow(h.world, handle) == NULL:
+            return
 
 
 cdef void _take_errors(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:

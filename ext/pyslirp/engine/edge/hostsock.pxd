@@ -8,6 +8,7 @@ from pyslirp.engine.core.port cimport PORTS_MAX
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.edge.poller cimport Poller
 from pyslirp.engine.edge.sockaddr cimport SockAddr
+from pyslirp.engine.protocols.udp cimport BURST_MAX
 from pyslirp.engine.stores.slab cimport Slab, SlabHead
 from pyslirp.engine.tables.flow cimport Flow
 
@@ -31,6 +32,8 @@ cdef enum:
     STALLS = PORTS_MAX + 1
     RECEIVE_BATCH = 16          # datagrams of one recvmmsg
     RECEIVE_BYTES = 65536       # room for each: the largest UDP payload is 65,507
+    RECEIVE_STRIDE = RECEIVE_BYTES + 1600   # so that short ones do not all fall on the same lines of the cache
+    CONTROL_WORDS = 4           # of one control message with a number (CMSG_SPACE), aligned as a cmsghdr must be
 
 cdef enum HostKind:
     HOST_STREAM = 1             # edge/hoststream
@@ -49,16 +52,23 @@ cdef struct HostSocket:
     u16 stalled                 # on one of the lists of those that are not read for the moment: its number + 1
     u8 ttl                      # of the last datagram
     u8 tos
+    bint one_by_one             # the kernel does not cut super-frames for it: what it sends is sent as it is
     u64 flow                    # handle of its flow, or of its mapping
     HostSocket *stalled_before
     HostSocket *stalled_after
 
 # Where datagrams are received: one area, because a batch is passed on before the next is read.
 cdef struct ReceiveArea:
-    u8 *bytes                   # owned: RECEIVE_BATCH * RECEIVE_BYTES, of which the kernel backs what was ever used
+    u8 *bytes                   # owned: RECEIVE_BATCH * RECEIVE_STRIDE, of which the kernel backs what was ever used
     mmsghdr[RECEIVE_BATCH] messages
     iovec[RECEIVE_BATCH] pieces
     SockAddr[RECEIVE_BATCH] names
+    u64[RECEIVE_BATCH][CONTROL_WORDS] controls
+
+# What one sendmmsg takes: runs of datagrams that the kernel cuts itself (UDP_SEGMENT).
+cdef struct SendArea:
+    mmsghdr[BURST_MAX] messages
+    u64[BURST_MAX][CONTROL_WORDS] controls
 
 cdef struct HostSockets:
     Slab slab
@@ -69,6 +79,7 @@ cdef struct HostSockets:
     u8 hops_default             # net.ipv6.conf.all.hop_limit
     Addr outbound               # that sockets of its family are bound to; all zero: the kernel chooses
     ReceiveArea area
+    SendArea sending
 
 cdef int hosts_open(HostSockets *h, World *w, Poller *p) noexcept nogil        # 0 or errno; the world's HostOps are set
 cdef void hosts_close(HostSockets *h) noexcept nogil                           # an unfinished stream with a reset

@@ -46,15 +46,16 @@ cdef u8 _default_ttl(bint v6) noexcept nogil:
 
 cdef bint _open_area(ReceiveArea *area) noexcept nogil:
     cdef u32 i
-    area.bytes = <u8 *>malloc(<size_t>RECEIVE_BATCH * RECEIVE_BYTES)
+    area.bytes = <u8 *>malloc(<size_t>RECEIVE_BATCH * RECEIVE_STRIDE)
     if area.bytes == NULL:
         return False
     for i in range(<u32>RECEIVE_BATCH):
-        area.pieces[i].iov_base = area.bytes + <size_t>i * RECEIVE_BYTES
+        area.pieces[i].iov_base = area.bytes + <size_t>i * RECEIVE_STRIDE
         area.pieces[i].iov_len = RECEIVE_BYTES
         area.messages[i].msg_hdr.msg_iov = &area.pieces[i]
         area.messages[i].msg_hdr.msg_iovlen = 1
         area.messages[i].msg_hdr.msg_name = &area.names[i]
+        area.messages[i].msg_hdr.msg_control = &area.controls[i]
     return True
 
 

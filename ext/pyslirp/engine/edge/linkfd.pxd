@@ -18,6 +18,7 @@ cdef enum Framing:
     FRAMING_STREAM = 1          # QEMU's length in front of each (codecs/framing.pxd), on a stream socket
     FRAMING_PACKET = 2          # one in each read and write (edge/tapfd): a tap, a SEQPACKET socket
     FRAMING_OFFLOAD = 3         # the same, each behind a virtio-net header (codecs/offload): a tap with IFF_VNET_HDR
+    FRAMING_OFFLOAD_UDP = 4     # and with datagrams of one flow in one frame (GSO_UDP): Linux since 6.2
 
 cdef struct Link:
     SlabHead slab

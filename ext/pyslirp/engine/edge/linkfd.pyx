@@ -67,6 +67,10 @@ cdef void links_close(Links *l) noexcept nogil:
     l.area = NULL
 
 
+cdef inline bint _has_header(Framing framing) noexcept nogil:
+    return framing == FRAMING_OFFLOAD or framing == FRAMING_OFFLOAD_UDP
+
+
 cdef int link_attach(Links *l, int fd, u32 mtu, u32 burst, Framing framing) noexcept nogil:
     cdef int kind = 0, port, error, on = 1
     cdef socklen_t length = sizeof(int)
@@ -76,7 +80,7 @@ cdef int link_attach(Links *l, int fd, u32 mtu, u32 burst, Framing framing) noex
             return -errno
         if kind != SOCK_STREAM:
             return -EINVAL
-    if burst == 0 and framing == FRAMING_OFFLOAD:
+    if burst == 0 and _has_header(framing):
         burst = LINK_BURST_BYTES
     port = port_add(l.world, mtu, burst)
     if port < 0:
@@ -92,8 +96,9 @@ cdef int link_attach(Links *l, int fd, u32 mtu, u32 burst, Framing framing) noex
     link.fd = fd
     link.port = <u32>port
     link.framing = <u8>framing
-    if framing == FRAMING_OFFLOAD:
+    if _has_header(framing):
         l.world.ports[port].head_bytes = OFFLOAD_BYTES
+        l.world.ports[port].uso = framing == FRAMING_OFFLOAD_UDP
     l.by_port[port] = link
     if l.high <= <u32>port:
         l.high = <u32>port + 1

@@ -21,5 +21,6 @@ cdef struct HostOps:
     void (*finish)(void *ctx, void *socket) noexcept nogil
     # The socket is no longer wanted; abort: the peer is to see a reset (SO_LINGER 0).  `socket` is dead afterwards.
     void (*close)(void *ctx, void *socket, bint abort) noexcept nogil
-    # One datagram to `address`:`port`, with the guest's TTL and TOS; 0 or -errno.
+    # Datagrams to `address`:`port`, a piece each, with the guest's TTL and TOS: how many of them, from the first on, are
+    # done with (at least 1: sent, or lost on the way as datagrams are), or the -errno of the first.
     i64 (*send_to)(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces, int count) noexcept nogil

@@ -1,6 +1,7 @@
 """A datagram flow (UDP, or ICMP echo): who answers whom through which socket, and when it is forgotten (RFC 4787)."""
 
-from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32
+from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.stores.slab cimport SlabHead
 from pyslirp.engine.tables.flow cimport Flow
 
@@ -10,6 +11,8 @@ cdef enum:
     UDP_MAX_PAYLOAD = 65507
     HELD_MAX = 8                    # datagrams kept while a verdict is awaited
     PORT_DNS = 53
+    BURSTS_MAX = 8                  # flows whose datagrams are gathered at a time
+    BURST_MAX = 64                  # datagrams gathered of one flow (Linux: UDP_MAX_SEGMENTS of a super-frame)
 
 cdef struct HeldDatagram:
     HeldDatagram *next
@@ -39,6 +42,14 @@ cdef struct Mapping:
     bint listener                   # a host forwarding rule's: not closed when the last peer goes
     Addr guest                      # of a listener: where new clients' datagrams go
     u16 guest_port
+
+# Datagrams of one flow that have come in this batch and go to the host together; their bytes still lie in its frames.
+cdef struct DatagramBurst:
+    u64 flow                        # handle
+    u8 ttl
+    u8 tos
+    int count
+    Piece[BURST_MAX] pieces
 
 cdef ns_t datagram_deadline(const Flow *flow, const DatagramPeer *peer) noexcept nogil
 cdef bint datagram_hold(DatagramPeer *peer, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil    # False: too many, or no memory

@@ -15,7 +15,7 @@ from tests.oracle.checksum import folded_sum, is_good, pseudo_header
 
 NEEDS_CSUM, DATA_VALID, RSC_INFO = 1, 2, 4
 NONE, TCP4, UDP, TCP6, UDP_L4, ECN = 0, 1, 3, 4, 5, 0x80
-GSO_NONE, GSO_TCP4, GSO_TCP6 = 0, 1, 2
+GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP = 0, 1, 2, 3
 FRAME = 1514
 L4 = 34
 CHECKSUM = 16
@@ -35,6 +35,7 @@ def header(flags: int = 0, gso: int = NONE, hdr: int = 0, size: int = 0, start: 
         (header(NEEDS_CSUM, TCP4, 54, 1448, L4, CHECKSUM), (True, True, GSO_TCP4, 1448, L4, L4 + CHECKSUM)),
         (header(NEEDS_CSUM, TCP4 | ECN, 54, 1448, L4, CHECKSUM), (True, True, GSO_TCP4, 1448, L4, L4 + CHECKSUM)),
         (header(NEEDS_CSUM, TCP6, 74, 1428, 54, CHECKSUM), (True, True, GSO_TCP6, 1428, 54, 54 + CHECKSUM)),
+        (header(NEEDS_CSUM, UDP_L4, 42, 1400, L4, 6), (True, True, GSO_UDP, 1400, L4, L4 + 6)),
         (header(NEEDS_CSUM, start=14, offset=FRAME - 16), (True, True, GSO_NONE, 0, 14, FRAME - 2)),
     ],
 )
@@ -51,10 +52,10 @@ def test_what_a_header_says(given_: bytes, read: tuple[object, ...]) -> None:
         header(NEEDS_CSUM, TCP4, 54, 0, L4, CHECKSUM),
         header(DATA_VALID, TCP4, 54, 1448, L4, CHECKSUM),
         header(NEEDS_CSUM, UDP, 54, 1448, L4, CHECKSUM),
-        header(NEEDS_CSUM, UDP_L4, 54, 1448, L4, CHECKSUM),
+        header(DATA_VALID, UDP_L4, 42, 1400, L4, 6),
         header(NEEDS_CSUM, 0x7F, 54, 1448, L4, CHECKSUM),
     ],
-    ids=["from the Ethernet header", "past the end", "far past", "no size", "no sum", "UFO", "USO", "unknown"],
+    ids=["from the Ethernet header", "past the end", "far past", "no size", "no sum", "UFO", "USO without a sum", "unknown"],
 )
 def test_what_does_not_fit_is_refused(given_: bytes) -> None:
     assert _read(given_, FRAME) is None
@@ -72,6 +73,7 @@ def test_a_header_of_another_length_is_a_mistake_of_ours() -> None:
         ((True, GSO_NONE, 0, L4, L4 + CHECKSUM, 54), header(NEEDS_CSUM, start=L4, offset=CHECKSUM)),
         ((True, GSO_TCP4, 1448, L4, L4 + CHECKSUM, 66), header(NEEDS_CSUM, TCP4, 66, 1448, L4, CHECKSUM)),
         ((True, GSO_TCP6, 1428, 54, 54 + CHECKSUM, 86), header(NEEDS_CSUM, TCP6, 86, 1428, 54, CHECKSUM)),
+        ((True, GSO_UDP, 1400, L4, L4 + 6, 42), header(NEEDS_CSUM, UDP_L4, 42, 1400, L4, 6)),
     ],
 )
 def test_a_header_as_it_is_written(arguments: tuple[bool, int, int, int, int, int], written: bytes) -> None:

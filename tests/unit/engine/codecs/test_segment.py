@@ -14,7 +14,7 @@ from pyslirp.engine.codecs.segment import _segments
 from tests.oracle import headers
 from tests.oracle.checksum import is_good, pseudo_header
 
-TCP4, TCP6 = 1, 2
+TCP4, TCP6, UDP = 1, 2, 3
 FIN, SYN, PSH, ACK, CWR = 0x01, 0x02, 0x08, 0x10, 0x80
 V6_GUEST, V6_FAR = bytes.fromhex("fd00" + "00" * 13 + "0f"), bytes.fromhex("20010db8" + "00" * 11 + "01")
 TIMESTAMPS = bytes.fromhex("0101080a0000000100000002")
@@ -154,3 +154,51 @@ def test_anything_is_cut_or_refused(frame: bytes, gso: int, gso_bytes: int, l4: 
     segments = _segments(frame, gso, gso_bytes, l4)
     if segments is not None:
         assert sum(map(len, segments)) >= len(segments) * (l4 + 20)
+
+
+@pytest.mark.parametrize("v6", [False, True])
+@pytest.mark.parametrize("length", [1400, 1401, 2800, 30_000])
+def test_datagrams_in_one(v6: bool, length: int) -> None:
+    """Each has its own length and checksum, and else what the super-frame has."""
+    payload = (bytes(range(251)) * 200)[:length]
+    frame = datagrams(payload, v6=v6)
+    cut_off = _segments(frame + bytes(7), UDP, 1400, 54 if v6 else 34)
+    assert cut_off is not None
+    found = []
+    for one in cut_off:
+        packet = dpkt.ethernet.Ethernet(one).data
+        l4 = one[54 if v6 else 34 :]
+        assert is_good(pseudo_header(packet.src, packet.dst, 17, len(l4)) + l4)
+        assert struct.unpack_from("!HHH", l4) == (5000, 53, len(l4))
+        found.append(l4[8:])
+    assert b"".join(found) == payload
+    assert {len(one) for one in found[:-1]} <= {1400}
+
+
+def test_a_checksum_of_nought_is_written_as_all_ones() -> None:
+    """RFC 768: 0 says that there is none."""
+    sums = set()
+    for number in range(0x10000):
+        found = _segments(datagrams(number.to_bytes(2) + bytes(2)), UDP, 2, 34)
+        assert found is not None
+        sums.add(found[0][40:42])
+        if b"\xff\xff" in sums:
+            break
+    assert b"\xff\xff" in sums
+    assert b"\0\0" not in sums
+
+
+def test_what_is_no_udp_is_no_super_frame_of_datagrams() -> None:
+    assert _segments(super_frame(bytes(3000)), UDP, 1000, 34) is None
+    assert _segments(datagrams(bytes(3000)), TCP4, 1000, 34) is None
+    assert _segments(datagrams(b""), UDP, 1000, 34) is None
+    assert _segments(datagrams(b"")[:41], UDP, 1000, 34) is None
+
+
+def datagrams(payload: bytes, *, v6: bool = False) -> bytes:
+    """As a guest's kernel hands them over in one frame."""
+    datagram = struct.pack("!HHHH", 5000, 53, 8 + len(payload), 0xBAD) + payload
+    if v6:
+        return headers.ethernet(struct.pack("!IHBB", 6 << 28, len(datagram), 17, 64) + V6_GUEST + V6_FAR + datagram, 0x86DD)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 7, 0, 64, 17, 0) + headers.GUEST + headers.HOST
+    return headers.ethernet(head + datagram)

@@ -13,7 +13,7 @@ from tests.unit.engine.core.guest import MTU, Guest, Net
 
 HEADER = struct.Struct("=BBHHHH")  # flags, gso type, header length, gso size, checksum from, its offset
 NEEDS_CSUM, DATA_VALID = 1, 2
-TCP4 = 1
+TCP4, UDP_L4 = 1, 5
 L4, CHECKSUM = 34, 16  # of a TCP segment in IPv4 without options
 BURST = 65_455
 
@@ -33,8 +33,10 @@ class Head:
 class OffloadGuest(Guest):
     """As any guest, but for its link."""
 
-    def __init__(self, net: Net, number: int = 15, mtu: int = MTU, burst: int = BURST, *, known: bool = True) -> None:
-        super().__init__(net, number, net.core.add_port(mtu, burst, offload=True))
+    def __init__(
+        self, net: Net, number: int = 15, mtu: int = MTU, burst: int = BURST, *, known: bool = True, uso: bool = False
+    ) -> None:
+        super().__init__(net, number, net.core.add_port(mtu, burst, offload=True, uso=uso))
         self.heads: list[Head] = []  #: of the frames that came last
         if known:
             self.introduce()

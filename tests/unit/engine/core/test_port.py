@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dpkt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyslirp.engine.codecs.offload import _finish_sum
 from pyslirp.engine.core import core
-from tests.unit.engine.core.guest import EVERYBODY, FAR, MAC, Guest, Net, checked, ip
+from tests.oracle.checksum import folded_sum, pseudo_header
+from tests.unit.engine.core.guest import EVERYBODY, FAR, MAC, Guest, Net, checked, ip, payload
 from tests.unit.engine.core.offload_guest import (
     BURST,
     DATA_VALID,
@@ -16,6 +20,7 @@ from tests.unit.engine.core.offload_guest import (
     L4,
     NEEDS_CSUM,
     TCP4,
+    UDP_L4,
     Head,
     OffloadGuest,
     with_partial_sum,
@@ -312,6 +317,133 @@ def test_what_was_lost_is_sent_again_in_segments() -> None:
     assert [len(text) for text in texts(guest.frames())] == [8000]
     net.wait(1.5)
     assert {len(text) for text in texts(guest.frames())} == {MSS}
+
+
+# -- datagrams in one frame ----------------------------------------------------------------------------------------------
+
+UDP_HEAD = HEADER.pack(NEEDS_CSUM, UDP_L4, 42, 1000, L4, 6)
+
+
+def super_datagram(guest: Guest, data: bytes, **fields: Any) -> bytes:
+    """Datagrams of 1000 bytes, with their header; the checksum is left undone."""
+    frame = guest.udp_frame(data, **fields)
+    packet = dpkt.ip.IP(frame[14:])
+    pseudo = folded_sum(pseudo_header(packet.src, packet.dst, 17, 8 + len(data)))
+    return UDP_HEAD + frame[:40] + pseudo.to_bytes(2) + frame[42:]
+
+
+def relayed(net: Net, guest: Guest) -> int:
+    """A conversation that has been let through; its mapping."""
+    guest.udp(b"first")
+    punt = net.punt()
+    mapping = net.host.allow(punt[1], punt[2][3], punt[2][4], net.now)
+    net.host.take()
+    return mapping
+
+
+@pytest.mark.parametrize("how", ["plain", "offload"])
+def test_a_link_without_them_gets_each_by_itself(how: str) -> None:
+    net = Net()
+    one, other = pair(net, offload=how == "offload")
+    data = bytes(range(250)) * 10
+    Guest.send(one, super_datagram(one, data, to=other.ip, mac_to=other.mac))
+    frames = other.frames()
+    assert [bytes(checked(frame[14:]).data.data) for frame in frames] == [data[:1000], data[1000:2000], data[2000:]]
+    assert not isinstance(other, OffloadGuest) or other.heads == [NOTHING] * 3
+
+
+def test_a_link_with_them_gets_the_frame_as_it_is() -> None:
+    net = Net()
+    one = OffloadGuest(net, 15)
+    other = OffloadGuest(net, 16, uso=True)
+    one.frames()
+    raw = super_datagram(one, bytes(2500), to=other.ip, mac_to=other.mac)
+    Guest.send(one, raw)
+    assert net.core.collect(other.port) == [raw]
+
+
+def test_the_host_gets_each() -> None:
+    net = Net()
+    guest = OffloadGuest(net, uso=True)
+    relayed(net, guest)
+    data = bytes(range(250)) * 10
+    Guest.send(guest, super_datagram(guest, data))
+    assert [call[6] for call in net.host.take()] == [data[:1000], data[1000:2000], data[2000:]]
+
+
+def test_a_service_gets_each() -> None:
+    net = Net()
+    net.core.claim_udp(None, 9)
+    guest = OffloadGuest(net, uso=True)
+    Guest.send(guest, super_datagram(guest, bytes(2500)))
+    assert [len(punt[4]) for punt in net.punts()] == [1000, 1000, 500]
+
+
+def test_more_than_a_kernel_sends_are_dropped() -> None:
+    net = Net()
+    guest = OffloadGuest(net, uso=True)
+    relayed(net, guest)
+    net.counted()
+    tiny = HEADER.pack(NEEDS_CSUM, UDP_L4, 42, 10, L4, 6)
+    Guest.send(guest, tiny + super_datagram(guest, bytes(1280))[10:])
+    assert len(net.host.take()) == 128
+    Guest.send(guest, tiny + super_datagram(guest, bytes(1281))[10:])
+    assert net.host.take() == []
+    assert net.counted()["link.bad_offload"] == 1
+
+
+@pytest.mark.parametrize(
+    ("lengths", "frames"),
+    [
+        ([1000] * 5, [5000]),
+        ([1000] * 4 + [7], [4007]),
+        ([1472] * 44, [1472 * 44]),
+        ([1000, 1001], [1000, 1001]),
+        ([1000, 7, 1000], [1000, 7, 1000]),
+        ([1000, 0], [1000, 0]),
+        ([1472] * 45, [1472] * 45),  # more than an IP packet carries
+    ],
+)
+def test_the_guest_gets_what_is_alike_in_one_frame(lengths: list[int], frames: list[int]) -> None:
+    net = Net()
+    guest = OffloadGuest(net, uso=True)
+    mapping = relayed(net, guest)
+    net.counted()
+    datagrams = [bytes([number]) * length for number, length in enumerate(lengths)]
+    net.host.arrive_together(mapping, ip(FAR), 9, datagrams, net.now)
+    assert net.counted()["udp.to_guest"] == len(lengths)
+    got = net.core.collect(guest.port)
+    assert [len(raw[10 + 42 :]) if length > 18 else length for raw, length in zip(got, frames, strict=True)] == frames
+    assert b"".join(raw[52:][:length] for raw, length in zip(got, frames, strict=True)) == b"".join(datagrams)
+    for raw, length in zip(got, frames, strict=True):
+        head, frame = Head(*HEADER.unpack(raw[:10])), raw[10:]
+        gso = (UDP_L4, 42, lengths[0]) if length > lengths[0] + 1 else (0, 0, 0)
+        assert head == Head(NEEDS_CSUM, *gso, L4, 6)
+        finished = _finish_sum(frame, L4, L4 + 6)
+        assert checked(finished[14:]).data.ulen == 8 + length
+    (flow,) = net.core.flows()
+    assert (flow["datagrams_to_guest"], flow["bytes_to_guest"]) == (len(lengths), sum(lengths))
+
+
+def test_a_guest_of_a_plain_link_gets_each_by_itself() -> None:
+    net = Net()
+    guest = net.guest()
+    mapping = relayed(net, guest)
+    net.host.arrive_together(mapping, ip(FAR), 9, [b"a" * 100] * 3, net.now)
+    assert [payload(packet)[8:] for packet in guest.packets()] == [b"a" * 100] * 3
+
+
+def test_what_a_full_link_does_not_take_is_counted() -> None:
+    net = Net()
+    guest = OffloadGuest(net, uso=True)
+    mapping = relayed(net, guest)
+    net.counted()
+    for _ in range(20):
+        net.host.arrive_together(mapping, ip(FAR), 9, [bytes(1400)] * 46, net.now)
+    got = net.core.collect(guest.port)
+    found = net.counted()
+    assert found["udp.to_guest"] + found["port.tx_full"] == 20 * 46
+    assert sum(len(raw) - 52 for raw in got) == found["udp.to_guest"] * 1400
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))

@@ -15,6 +15,7 @@ from tests.unit.engine.edge.guest import ELSEWHERE, GATEWAY, GUEST, LOOPBACK, Pe
 MakeRig = Callable[..., Rig]
 GUEST_PORT = 3000
 LARGEST = 65_507
+UDP_SEGMENT = 103  # linux/udp.h
 
 
 @pytest.fixture
@@ -206,3 +207,54 @@ def test_no_descriptor_is_port_unreachable(make_rig: MakeRig) -> None:
     assert refused == [errno.EMFILE]
     assert rig.counter("host.no_descriptors") == 1
     assert rig.counter("icmp.error_sent") == 1
+
+
+@pytest.mark.parametrize("length", [1, 1400])
+def test_a_batch_goes_out_together_and_comes_whole(rig: Rig, echo: socket.socket, length: int) -> None:
+    """More than one run of UDP_SEGMENT has, and a shorter one in between; as many as the receiver's buffer takes."""
+    send(rig, GATEWAY, port_of(echo), b"hello")
+    assert arrives(rig, echo)[0] == b"hello"
+    sent = [bytes([number]) * (length if number != 40 else 1) for number in range(70)]
+    for data in sent:
+        assert rig.guest.core.send_udp(GUEST, GUEST_PORT, GATEWAY, port_of(echo), data, now())
+    rig.guest.turn()
+    assert [arrives(rig, echo)[0] for _ in sent] == sent
+    assert rig.counter("udp.to_host") == 71
+
+
+def test_where_the_path_is_narrower_each_goes_by_itself(rig: Rig, echo: socket.socket) -> None:
+    """The kernel does not cut datagrams that are longer than the loopback's MTU; it fragments them."""
+    send(rig, GATEWAY, port_of(echo), b"hello")
+    assert arrives(rig, echo)[0] == b"hello"
+    sent = [bytes([number]) * LARGEST for number in range(3)]
+    for data in sent:
+        assert rig.guest.core.send_udp(GUEST, GUEST_PORT, GATEWAY, port_of(echo), data, now())
+        rig.guest.turn()
+    assert [arrives(rig, echo)[0] for _ in sent] == sent
+
+
+def test_a_super_frame_of_the_host_comes_as_its_datagrams(rig: Rig, echo: socket.socket) -> None:
+    """UDP_SEGMENT at the sender, UDP_GRO at ours."""
+    send(rig, GATEWAY, port_of(echo), b"hello")
+    _, client = arrives(rig, echo)
+    data = bytes(range(250)) * 10
+    control = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", 600))]
+    echo.sendmsg([data], control, 0, client)
+    echo.sendto(b"and one more", client)
+    rig.until(lambda: len(received(rig)) == 6)
+    assert [text for _, _, text in received(rig)] == [data[at : at + 600] for at in range(0, 2500, 600)] + [b"and one more"]
+
+
+def test_remotes_in_turn_are_told_apart(rig: Rig, echo: socket.socket) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        for one in (echo, other):
+            send(rig, GATEWAY, port_of(one), b"hello")
+        (_, client), _ = arrives(rig, echo), arrives(rig, other)
+        for number in range(5):
+            for one in (echo, other):
+                one.sendto(bytes([number]), client)
+        rig.until(lambda: len(received(rig)) == 10)
+    assert [(port, data) for _, port, data in received(rig)] == [
+        (port_of_each, bytes([number])) for number in range(5) for port_of_each in (port_of(echo), received(rig)[1][1])
+    ]

@@ -16,4 +16,5 @@ cdef enum:
     VNET_GSO_NONE = 0
     VNET_GSO_TCPV4 = 1
     VNET_GSO_TCPV6 = 4
+    VNET_GSO_UDP_L4 = 5         # datagrams of one flow, of both IP versions (USO)
     VNET_GSO_ECN = 0x80         # a bit beside the type: the first segment has CWR set

@@ -10,6 +10,7 @@ cdef extern from "<netinet/in.h>" nogil:
         IPPROTO_IP
         IPPROTO_IPV6
         IPPROTO_TCP
+        IPPROTO_UDP
         IPV6_RECVERR
         IPV6_TCLASS
         IPV6_UNICAST_HOPS
