@@ -5,8 +5,7 @@ the rest is imported (there are scripts that do not wait for it); the parent say
 goes into its sandbox, and then writes to the ready-fd.  Until the exit-fd is hung up (exit status 0), or a signal comes.
 
 Different on purpose: a signal ends it in order, the API socket's file removed, before it takes its effect; the API
-socket is for its owner alone; addresses of the guests' network that nobody has are unreachable.  IPv6 is not there yet:
-``--enable-ipv6`` is accepted, and said to do nothing.
+socket is for its owner alone; addresses of the guests' network that nobody has are unreachable.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ PERROR = {
     "address": "cannot set device address",
     "route": "set route",
 }
+PREFIX6 = "fd00::/64"  #: with --enable-ipv6; the host is ::2, DNS ::3, and the guest takes an address by itself
 FAILED = ("do_slirp is exiting", "do_slirp failed", "parent failed")
 NEEDED_LATER = ("encodings.idna", "linecache", "tokenize", "traceback")  #: by Python itself, which finds no file then
 
@@ -106,10 +106,6 @@ def _write(stream: TextIO | None, lines: Sequence[str]) -> None:
 
 
 def _start(options: Slirp4netnsOptions, descriptors: set[int]) -> int:
-    if options.ipv6:
-        _complain("pyslirp: --enable-ipv6: IPv6 is not supported yet, the guest has IPv4 only")
-    if options.outbound6 is not None:
-        _complain("pyslirp: --outbound-addr6: IPv6 is not supported yet, this has no effect")
     try:
         return _run(options, _begin_guest(options), descriptors)
     except LinkError as error:
@@ -130,6 +126,10 @@ def network_config(options: Slirp4netnsOptions) -> Config:
         host_loopback=options.host_loopback,
         dns_forward=options.dns,
         outbound_addr=options.outbound,
+        outbound_addr6=options.outbound6,
+        ipv4=True,
+        ipv6=options.ipv6,
+        ipv6_net=PREFIX6 if options.ipv6 else None,
     )
 
 

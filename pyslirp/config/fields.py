@@ -235,6 +235,16 @@ FIELDS = (
         source=Source.OURS,
     ),
     Field(
+        name="outbound-addr6",
+        section="network",
+        attribute="outbound6",
+        type=IPv6Address,
+        parse=ipv6.ipv6_address("outbound-addr6", "Failed to parse IPv6 outbound address"),
+        metavar="ADDR",
+        help="the same for IPv6",
+        source=Source.OURS,
+    ),
+    Field(
         name="restrict",
         section="network",
         attribute="restrict",

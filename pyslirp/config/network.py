@@ -131,6 +131,7 @@ class NetworkConfig:
     host: IPv4Address = DEFAULT_HOST  #: the gateway, which is also the alias of the host's loopback
     host_loopback: bool = True  #: the gateway's addresses lead to the host's loopback; else nowhere
     outbound: IPv4Address | None = None  #: of the host: what its IPv4 sockets for guests are bound to; None: it chooses
+    outbound6: IPv6Address | None = None  #: the same for its IPv6 sockets
     restrict: bool = False  #: nothing leaves the network but what hostfwd lets in and the services here answer
     ipv4: bool = True  #: IPv4 is spoken
     ipv6: bool = False  #: IPv6 is spoken

@@ -44,6 +44,7 @@ class Options(TypedDict, total=False):
     ipv6_host: str | IPv6Address | None
     host_loopback: bool | str | None
     outbound_addr: str | IPv4Address | None
+    outbound_addr6: str | IPv6Address | None
     restrict: bool | str | None
     mtu: int | str | None
     dhcpstart: str | IPv4Address | None

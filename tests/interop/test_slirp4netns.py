@@ -11,6 +11,7 @@ import json
 import os
 import re
 import select
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -232,6 +233,26 @@ def test_outbound_addr(topology: Topology, guest: Namespace, start: Start, addre
         client.sendto(b"by UDP", (GATEWAY, server.getsockname()[1]))
         data, peer = server.recvfrom(100)
         assert (data, peer[0]) == (b"by UDP", seen)
+
+
+def test_ipv6(topology: Topology, guest: Namespace, start: Start) -> None:
+    """The guest takes an address of fd00::/64 by itself; ::2 is the host's ::1; the source there is --outbound-addr6's."""
+    start("-c", "-6", "--outbound-addr6=::1")
+
+    def address() -> bool:
+        said = guest.run("ip -6 -o addr show dev tap11 scope global").output
+        return "inet6 fd00:" in said and "tentative" not in said
+
+    wait_for("an address by SLAAC", address, READY_SECONDS)
+    with topology.host.new_socket(socket.AF_INET6) as listener:
+        listener.bind(("::1", 0))
+        listener.listen()
+        with guest.new_socket(socket.AF_INET6) as client:
+            client.connect(("fd00::2", listener.getsockname()[1]))
+            server, peer = accept(listener)
+            assert peer[0] == "::1"
+            client.sendall(b"over IPv6")
+            assert server.recv(100) == b"over IPv6"
 
 
 # -- descriptors ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EACCES, EBADF, EINVAL, ENOTSOCK, EPERM
 from libc.string cimport memcpy, memset
 
-from pyslirp.engine.base.ints cimport Addr, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_is4, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.sys.unistd cimport close as close_descriptor
 from pyslirp.engine.core.core cimport Core
 from pyslirp.engine.core.datagrams cimport mapping_remove
@@ -341,9 +341,11 @@ cdef class Engine:
         link_detach(&self.links, port)
 
     def set_outbound(self, address: bytes) -> None:
-        """Bind the host's sockets of flows to `address` from now on; all zero: the kernel chooses, as at first."""
+        """Bind the host's sockets of flows of its family to `address` from now on; else the kernel chooses."""
         self.check()
-        _addr(address, &self.hosts.outbound)
+        cdef Addr source
+        _addr(address, &source)
+        self.hosts.outbound[0 if addr_is4(&source) else 1] = source
 
     # -- verdicts -----------------------------------------------------------------------------------------------------
 

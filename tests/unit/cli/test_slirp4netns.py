@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,14 @@ def test_the_network_is_that_of_the_options() -> None:
     assert (str(config.dns.address), str(config.dhcp.start)) == ("10.9.0.3", "10.9.0.15")
     assert (config.network.mtu, config.network.host_loopback, config.dns.forward) == (9000, False, False)
     assert config.network.outbound == IPv4Address("127.0.0.1")
+
+
+def test_ipv6_is_where_slirp4netns_has_it() -> None:
+    config = network_config(options_of("-6", "--outbound-addr6=::1", "1", "tap0"))
+    assert (config.network.ipv6, str(config.network.prefix6)) == (True, "fd00::/64")
+    assert (str(config.network.host6), str(config.dns.address6)) == ("fd00::2", "fd00::3")
+    assert config.network.outbound6 == IPv6Address("::1")
+    assert not network_config(options_of("1", "tap0")).network.ipv6
 
 
 def test_what_is_said_at_the_start() -> None:
@@ -287,13 +295,3 @@ def test_an_api_socket_that_cannot_be(tmp_path: Path, pipe: tuple[int, int]) -> 
         assert os.read(reading, 1) == b""  # not ready
     finally:
         running.close()
-
-
-def test_ipv6_is_said_to_be_missing(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slirp4netns, "_begin_guest", lambda _: lambda: 0)
-    monkeypatch.setattr(slirp4netns, "_run", lambda *_: 0)
-    assert main(["-6", "--outbound-addr6=::1", "1", "tap0"]) == 0
-    assert capfd.readouterr().err.splitlines() == [
-        "pyslirp: --enable-ipv6: IPv6 is not supported yet, the guest has IPv4 only",
-        "pyslirp: --outbound-addr6: IPv6 is not supported yet, this has no effect",
-    ]

@@ -77,7 +77,7 @@ cdef struct HostSockets:
     HostSocket *stalled[STALLS]    # datagram sockets whose guest cannot take more now, by the port that is full
     u8 ttl_default              # net.ipv4.ip_default_ttl
     u8 hops_default             # net.ipv6.conf.all.hop_limit
-    Addr outbound               # that sockets of its family are bound to; all zero: the kernel chooses
+    Addr[2] outbound            # that sockets of IPv4, IPv6 are bound to; all zero: the kernel chooses
     ReceiveArea area
     SendArea sending
 
@@ -87,7 +87,7 @@ cdef inline bint hosts_full(const HostSockets *h) noexcept nogil:
     return h.slab.alive >= h.slab.limit
 # A socket of the table, in the poller; NULL: the table is full or the poller refuses, `fd` stays the caller's.
 cdef HostSocket *host_add(HostSockets *h, int fd, HostKind kind, bint v6, u32 events) noexcept nogil
-# Bind a new Internet socket to `outbound`, if that is of its family.  0 or errno.
+# Bind a new Internet socket to what `outbound` has for its family.  0 or errno.
 cdef int host_bind(const HostSockets *h, int fd, bint v6) noexcept nogil
 cdef inline u8 host_ttl(const HostSockets *h, bint v6) noexcept nogil:
     """What a new socket sends with."""

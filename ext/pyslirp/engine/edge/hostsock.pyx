@@ -103,11 +103,12 @@ cdef int host_bind(const HostSockets *h, int fd, bint v6) noexcept nogil:
     cdef SockAddr name
     cdef socklen_t length
     cdef int on = 1
-    if (h.outbound.q[0] == 0 and h.outbound.q[1] == 0) or v6 == addr_is4(&h.outbound):
+    cdef const Addr *source = &h.outbound[1 if v6 else 0]
+    if source.q[0] == 0 and source.q[1] == 0:
         return 0
     # The port is chosen by connect(), which needs one that is free towards that peer alone.
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(int))
-    length = sockaddr_put(&name, &h.outbound, 0, v6)
+    length = sockaddr_put(&name, source, 0, v6)
     return errno if bind(fd, &name.any, length) < 0 else 0
 
 
