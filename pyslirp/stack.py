@@ -102,8 +102,9 @@ class Stack:
         self.bus = Bus()
         self.links: list[Link] = []
         self.targets = Targets(network, config.dns_aliases, dns_forward=config.dns.forward)
-        for source in filter(None, (network.outbound, network.outbound6)):
-            self.engine.set_outbound(pack(source))
+        for source in (network.outbound, network.outbound6):
+            if source is not None:
+                self.engine.set_outbound(pack(source))
         self._ports: dict[int, _Port] = {}
         self._tokens = itertools.count(1)
         self._timers: list[tuple[int, int, Timer]] = []
