@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pyslirp.addresses import Endpoint
+from pyslirp.config.boot import ClientBootfile
 from pyslirp.config.dhcp import StaticLease
 from pyslirp.config.dns import check_upstream, parse_upstream
 from pyslirp.config.forward import ForwardKey, HostForward
+from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.qemu import format_netdev, format_options, parse_netdev, parse_options
 from pyslirp.errors import ConfigError, ConfigErrors
@@ -46,4 +48,7 @@ SYNTAXES: tuple[tuple[Callable[[str], Any], Callable[[Any], str]], ...] = (
     (ConnectAddress.parse, str),
     (StaticLease.parse, str),
     (_upstream, str),
+    (GuestForward.parse, str),
+    (GuestForwardKey.parse, str),
+    (ClientBootfile.parse, str),
 )

@@ -18,15 +18,17 @@ from typing import Any, Protocol, cast
 from pyslirp.addresses import Endpoint, Mac, pack, unpack
 from pyslirp.engine.core import core as engine
 from pyslirp.events import FlowClosed, FlowOpened
-from pyslirp.flows import ServedDatagrams, ServedStream, StreamHandler, ends_of
+from pyslirp.flows import DatagramHandler, ServedDatagrams, ServedStream, StreamHandler, ends_of
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.log import RateLimited
 from pyslirp.services.base import (
     Action,
     AskResolver,
+    ClosePort,
     Datagram,
     ForgetAsk,
     LearnNeighbor,
+    OpenPort,
     RouterDiscovery,
     SendDatagram,
     SendIcmp6,
@@ -39,6 +41,7 @@ from pyslirp.services.base import (
 from pyslirp.verdicts import PROTOCOLS, FlowName, How
 
 WAITING_BYTES = 65_536  #: of a service's stream, that the guest has not taken: beyond it no more is read from the guest
+NO_LINK, NO_MAC = -1, Mac(bytes(6))  #: of a datagram to an opened port
 PIECE_BYTES = 1_048_576  #: given to the engine at once
 
 _log = RateLimited(logging.getLogger("pyslirp.dispatch"))
@@ -57,6 +60,16 @@ class Resolving(Protocol):
         """Drop it."""
 
 
+class Ports(Protocol):
+    """Whoever serves UDP ports of the network's own addresses (servers.py)."""
+
+    def serve_datagrams(self, endpoint: Endpoint, handler: DatagramHandler) -> None:
+        """Begin."""
+
+    def unserve_datagrams(self, endpoint: Endpoint) -> None:
+        """End."""
+
+
 class Dispatcher:
     """Routes between one engine core and the services and handlers of one network."""
 
@@ -73,6 +86,7 @@ class Dispatcher:
         self._clock = clock
         self._bus = bus
         self.resolving: Resolving | None = None
+        self.ports: Ports | None = None
         self.streams: dict[int, ServedStream] = {}  #: by flow
         self.conversations: dict[int, ServedDatagrams] = {}  #: by flow
         self.watches: dict[int, Callable[[int], None]] = {}  #: by token; told the epoll events
@@ -276,12 +290,10 @@ class Dispatcher:
                 self._stream_send(action)
             elif isinstance(action, StreamClose):
                 self._stream_close(action)
-            elif isinstance(action, AskResolver):
-                if self.resolving is not None:
-                    self.resolving.ask(action)
-            elif isinstance(action, ForgetAsk):
-                if self.resolving is not None:
-                    self.resolving.forget(action.key)
+            elif isinstance(action, AskResolver | ForgetAsk):
+                self._resolve(action)
+            elif isinstance(action, OpenPort | ClosePort):
+                self._serve(action)
             elif isinstance(action, LearnNeighbor):
                 self._core.learn(pack(action.address), bytes(action.mac), self._clock())
             else:
@@ -314,6 +326,22 @@ class Dispatcher:
             action.link if action.link is not None else -1,
         )
 
+    def _resolve(self, action: AskResolver | ForgetAsk) -> None:
+        if self.resolving is None:
+            return
+        if isinstance(action, AskResolver):
+            self.resolving.ask(action)
+        else:
+            self.resolving.forget(action.key)
+
+    def _serve(self, action: OpenPort | ClosePort) -> None:
+        if self.ports is None:
+            return
+        if isinstance(action, OpenPort):
+            self.ports.serve_datagrams(action.endpoint, ServicePort(self, action.service, self._clock))
+        else:
+            self.ports.unserve_datagrams(action.endpoint)
+
     def _stream_send(self, action: StreamSend) -> None:
         stream = self.streams.get(action.stream)
         if stream is not None and isinstance(stream.handler, ServiceStream):
@@ -327,6 +355,23 @@ class Dispatcher:
             stream.abort()
         else:
             stream.handler.finish()
+
+
+class ServicePort:
+    """The handler of a UDP port that a service has opened (DatagramHandler)."""
+
+    def __init__(self, dispatcher: Dispatcher, service: Service, clock: Callable[[], int]) -> None:
+        self._dispatcher = dispatcher
+        self._service = service
+        self._clock = clock
+
+    def received(self, flow: ServedDatagrams, data: bytes) -> None:
+        """Hand it to the service."""
+        datagram = Datagram(NO_LINK, NO_MAC, flow.guest, flow.far, data)
+        self._dispatcher.perform(self._service.handle(datagram, self._clock()))
+
+    def ended(self, flow: ServedDatagrams) -> None:
+        """The service has its own idea of when it is over."""
 
 
 class ServiceStream:

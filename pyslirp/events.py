@@ -114,6 +114,16 @@ class ForwardRemoved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferEnded(Event):
+    """A guest's TFTP transfer is over, or was refused."""
+
+    guest: Endpoint
+    name: str
+    sent: int  #: bytes of the file
+    reason: str  #: "done", "given up", "aborted", "replaced", or what the guest was told
+
+
+@dataclass(frozen=True, slots=True)
 class NameResolved(Event):
     """A guest's DNS query was answered."""
 

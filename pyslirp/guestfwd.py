@@ -61,12 +61,14 @@ class GuestForwards:
         self._rules[rule.key] = rule
 
     def add_command(self, server: Endpoint, arguments: Callable[[], Sequence[str]], name: str, refusal: str) -> None:
-        """Answer guests' TCP to `server` by a command, whose words are asked for with each connection.
+        """Answer guests' TCP to `server` by a command of a network server's kind, which looks at who is connected.
+
+        Its words are asked for with each connection.
 
         Raises ForwardError, whose text begins with `refusal`.
         """
         key = GuestForwardKey("tcp", *server)
-        self._claim(key, self._by_command(arguments, name), refusal)
+        self._claim(key, self._by_command(arguments, name, tcp=True), refusal)
 
     def remove(self, key: GuestForwardKey) -> bool:
         """Answer no new connections by this rule; those that are open go on.  False: there is no such rule."""
@@ -104,9 +106,9 @@ class GuestForwards:
         address = _look_up(rule, target)
         return Allow(pack(address), target.port)
 
-    def _by_command(self, arguments: Callable[[], Sequence[str]], name: str) -> Attach:
+    def _by_command(self, arguments: Callable[[], Sequence[str]], name: str, *, tcp: bool = False) -> Attach:
         def start(flow: int) -> int:
-            ours, command = self._commands.start(arguments())
+            ours, command = self._commands.start(arguments(), tcp=tcp)
             self._endings[flow] = lambda _: command.hang_up()
             return ours.detach()
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 from pyslirp.addresses import Mac
+from pyslirp.config.boot import IPXE
 from pyslirp.config.stack import Config
+from pyslirp.host.names import ipv4_of
 from pyslirp.services.dhcp import DhcpSettings
 from pyslirp.services.dhcp6 import Dhcp6Settings
+from pyslirp.services.dhcp_boot import BootSettings
 from pyslirp.services.router import RouterSettings
 
 
@@ -26,7 +29,8 @@ def dhcp_settings(config: Config, mtu: int) -> DhcpSettings:
         search=config.dns.search,
         mtu=mtu,
         restrict=config.network.restrict,
-        reserved=frozenset(rule.server for rule in config.forward.guestfwd if isinstance(rule.server, IPv4Address)),
+        reserved=_servers(config),
+        boot=_boot(config),
     )
 
 
@@ -46,6 +50,7 @@ def dhcp6_settings(config: Config, mac: Mac) -> Dhcp6Settings:
         domainname=config.dhcp.domainname,
         search=config.dns.search,
         restrict=config.network.restrict,
+        bootfile_url=_bootfile_url(config),
     )
 
 
@@ -64,3 +69,29 @@ def router_settings(config: Config, mac: Mac, mtu: int) -> RouterSettings:
 def _dns6(config: Config) -> IPv6Address | None:
     """The name server that guests are told of over IPv6: not an alias that is silent."""
     return config.dns.address6 if config.dns.forward or config.dns_alias6 is None else None
+
+
+def _servers(config: Config) -> frozenset[IPv4Address]:
+    """Addresses behind which something of the host answers, so that no guest gets them."""
+    servers = {rule.server for rule in config.forward.guestfwd if isinstance(rule.server, IPv4Address)}
+    return frozenset(servers if config.smb.folder is None else {*servers, config.smb.server})
+
+
+def _boot(config: Config) -> BootSettings:
+    """What DHCP tells clients that boot.  The TFTP server's name is looked up here, once."""
+    boot = config.boot
+    by_architecture: dict[int, str] = {}
+    for one in reversed(boot.by_client):  # of two for one architecture the first counts
+        by_architecture |= dict.fromkeys(one.architectures, one.name)
+    for_ipxe = next((one.name for one in boot.by_client if one.client == IPXE), None)
+    server = ipv4_of(boot.server_name) if boot.server_name is not None else None
+    return BootSettings(boot.bootfile, by_architecture, for_ipxe, server, boot.server_name)
+
+
+def _bootfile_url(config: Config) -> str | None:
+    """What DHCPv6 names: the URL as it is, or a file of the TFTP server here, or of the one that is named."""
+    name = config.boot.bootfile
+    if name is None or "://" in name:
+        return name
+    server = config.boot.server_name or f"[{config.network.host6}]"
+    return f"tftp://{server}/{name.lstrip('/')}"

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pyslirp.addresses import Endpoint, Mac, pack, unpack
+from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
 from pyslirp.config.guestfwd import default_server
 from pyslirp.config.link import ConnectAddress, ListenAddress
+from pyslirp.config.smb import PORTS as SMB_PORTS
 from pyslirp.config.stack import Config
 from pyslirp.dispatch import Dispatcher, Punt
 from pyslirp.engine.core.core import Core
@@ -31,7 +32,9 @@ from pyslirp.flows import ServedStream, ends_of
 from pyslirp.forwards import Forwards
 from pyslirp.guestfwd import GuestForwards
 from pyslirp.host.command import Commands
+from pyslirp.host.files import Folder
 from pyslirp.host.resolvers import Resolvers
+from pyslirp.host.smb import Smb
 from pyslirp.host.upstream import Upstream
 from pyslirp.links.base import STREAM_MTU, Link, PortSpec
 from pyslirp.links.connector import Connector
@@ -46,6 +49,7 @@ from pyslirp.services.dhcp import DhcpService
 from pyslirp.services.dhcp6 import Dhcp6Service
 from pyslirp.services.dns import DnsService
 from pyslirp.services.router import RouterService
+from pyslirp.services.tftp import TftpService
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
 from pyslirp.snapshot import flows_of, neighbors_of
 from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
@@ -134,6 +138,9 @@ class Stack:
         self._upstream = Upstream(self, self._resolved)
         self._dispatcher.resolving = self._upstream
         self._dns: DnsService | None = None
+        self._tftp: TftpService | None = None
+        self._smb: Smb | None = None
+        self._dispatcher.ports = self.servers
         self._add_services()
 
     def _add_services(self) -> None:
@@ -149,6 +156,14 @@ class Stack:
             self._dns = DnsService(config.dns_aliases, resolvers.current, _random16)
             self._dispatcher.add(self._dns)
 
+        if config.boot.tftp is not None:
+            folder = Folder(config.boot.tftp)
+            network = config.network
+            spoken = ((network.ipv4, network.host), (network.ipv6, network.host6))
+            addresses: list[Address] = [address for is_spoken, address in spoken if is_spoken]
+            self._tftp = TftpService(addresses, folder, lambda: self.mtu, _random16)
+            self._dispatcher.add(self._tftp)
+
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -158,9 +173,21 @@ class Stack:
                 self.forwards.add(rule)
             for answer in self.config.forward.guestfwd:
                 self.guestfwd.add(answer)
+            self._share_folder()
         except ForwardError:
             self.close()
             raise
+
+    def _share_folder(self) -> None:
+        """Answer guests' SMB, where that is asked for.  Raises ForwardError."""
+        smb = self.config.smb
+        if smb.folder is None:
+            return
+        self._smb = Smb(smb.folder)
+        for port in SMB_PORTS:
+            self.guestfwd.add_command(
+                Endpoint(smb.server, port), self._smb.arguments, "smbd", "Conflicting/invalid smbserver address"
+            )
 
     def close(self) -> None:
         """End everything: connections are reset, descriptors closed, handlers told.  May be called twice."""
@@ -171,6 +198,10 @@ class Stack:
         self._upstream.close()
         self.forwards.close()
         self.guestfwd.close()
+        if self._smb is not None:
+            self._smb.close()
+        if self._tftp is not None:
+            self._tftp.close()
         for link in self.links:
             self._dispatcher.attempt(link.close)
         for port in tuple(self._ports):

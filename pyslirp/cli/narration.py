@@ -20,6 +20,7 @@ from pyslirp.events import (
     LeaseGranted,
     NameFailed,
     NameResolved,
+    TransferEnded,
 )
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.log import RateLimited
@@ -56,6 +57,8 @@ def sentence(event: Event) -> tuple[int, str]:
             return logging.INFO, f"no longer forwarding {event.rule}"
         case FlowDenied():
             return logging.INFO, f"{event.protocol} {event.guest} -> {event.far} refused: {event.reason}"
+        case TransferEnded():
+            return logging.INFO, f"tftp {event.name} for {event.guest}: {event.reason}, {event.sent} bytes"
         case NameFailed():
             return logging.INFO, f"{event.name} {event.rdtype} for {event.guest}: {event.reason}"
         case NameResolved():

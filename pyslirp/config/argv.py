@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyslirp.config.fields import FIELDS, NOT_YET, Field, Source
+from pyslirp.config.fields import FIELDS, Field, Source
 from pyslirp.config.qemu import Netdev, split_netdev, split_options
 from pyslirp.config.stack import Config
 
@@ -22,8 +22,6 @@ DEST = "network_settings"  #: attribute of the namespace: a list of Netdev, or N
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add every option to `parser`; values are not looked at before `from_arguments`."""
-    from argparse import SUPPRESS  # noqa: PLC0415 (its start-up time is not for the library's users to pay)
-
     parser.add_argument(
         DEST,
         nargs="*",
@@ -48,8 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
             metavar=field.metavar,
             help=_help(field).replace("%", "%%"),
         )
-    for name in NOT_YET:
-        parser.add_argument(f"--{name}", dest=DEST, action="append", type=_setting(name), help=SUPPRESS)
 
 
 def from_arguments(namespace: Namespace) -> Config:

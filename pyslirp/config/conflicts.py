@@ -18,8 +18,9 @@ from pyslirp.config import ipv6
 from pyslirp.config.dhcp import DhcpConfig, default_start, default_start6
 from pyslirp.config.dns import DnsConfig, default_dns
 from pyslirp.config.forward import ForwardConfig, ForwardKey
-from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
+from pyslirp.config.guestfwd import GuestForwardKey
 from pyslirp.config.network import DEFAULT_NET, NetworkConfig, default_host
+from pyslirp.config.smb import PORTS, SmbConfig
 from pyslirp.errors import ConfigError
 
 IPV4_DISABLED = "IPv4 disabled but netmask/host/dns provided"
@@ -38,7 +39,9 @@ class Conflict(NamedTuple):
     error: ConfigError
 
 
-def conflicts(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig) -> Iterator[Conflict]:
+def conflicts(
+    network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig, smb: SmbConfig
+) -> Iterator[Conflict]:
     """Every rule between options that these sections break."""
     yield from _families(network, dns)
     yield from _addresses(network, dhcp, dns)
@@ -47,6 +50,7 @@ def conflicts(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward:
     yield from _static_leases(network, dhcp, dns)
     yield from _rules(network, dhcp, dns, forward)
     yield from _guest_rules(network, dhcp, dns, forward)
+    yield from _file_server(network, dhcp, dns, forward, smb)
 
 
 def _conflict(reads: str, option: str, value: object, reason: str, hint: str = "") -> Conflict:
@@ -192,25 +196,42 @@ def _rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: Fo
         seen |= keys
 
 
-def _guest_rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig) -> Iterator[Conflict]:
+def _guest_rules(
+    network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig
+) -> Iterator[Conflict]:
     seen: set[GuestForwardKey] = set()
     for rule in forward.guestfwd:
-        reason = f"another rule has {rule.key} already" if rule.key in seen else _not_a_server(rule, network, dhcp, dns)
+        taken = f"another rule has {rule.key} already" if rule.key in seen else ""
+        reason = taken or _not_a_server(rule.server, rule.port, network, dhcp, dns)
         if reason:
             invalid = f"Conflicting/invalid host:port in guest forwarding rule '{rule}'"
             yield _conflict(f"{_PLANS} dhcp-host", "guestfwd", str(rule), invalid, reason)
         seen.add(rule.key)
 
 
-def _not_a_server(rule: GuestForward, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> str:
+def _file_server(
+    network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig, smb: SmbConfig
+) -> Iterator[Conflict]:
+    if smb.folder is None:
+        return
+    taken = {rule.key for rule in forward.guestfwd}
+    for port in PORTS:
+        key = GuestForwardKey("tcp", smb.server, port)
+        reason = f"a guestfwd rule has {key}" if key in taken else _not_a_server(smb.server, port, network, dhcp, dns)
+        if reason:
+            reads = f"{_PLANS} dhcp-host guestfwd smb smbserver"
+            yield _conflict(reads, "smbserver", smb.server, "Conflicting/invalid smbserver address", reason)
+            return
+
+
+def _not_a_server(server: Address, port: int, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> str:
     """Why nothing can answer guests there, or nothing."""
-    server = rule.server
     net = network.net if isinstance(server, IPv4Address) else network.prefix6
     if server not in net:
         return f"{server} doesn't belong to network {net}"
     if server == net.network_address or (isinstance(net, IPv4Network) and server == net.broadcast_address):
         return f"{server} is no host's address in {net}"
-    if server in (dns.address, dns.address6) and rule.port == DNS_PORT and dns.forward:
+    if server in (dns.address, dns.address6) and port == DNS_PORT and dns.forward:
         return f"the name server answers at {server}; give dns-forward=off, or another address"
     if any(lease.address == server for lease in dhcp.static):
         return f"{server} is kept for a guest by dhcp-host"

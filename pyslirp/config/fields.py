@@ -14,6 +14,14 @@ from typing import Any
 
 from pyslirp.addresses import Endpoint, Network
 from pyslirp.config import ipv6
+from pyslirp.config.boot import (
+    BootConfig,
+    ClientBootfile,
+    check_bootfile,
+    check_server_name,
+    check_tftp,
+    parse_text,
+)
 from pyslirp.config.dhcp import (
     DhcpConfig,
     StaticLease,
@@ -37,9 +45,11 @@ from pyslirp.config.network import (
     parse_ip,
     parse_net,
 )
+from pyslirp.config.smb import SmbConfig, check_folder
+from pyslirp.config.smb import default_server as default_smb
 from pyslirp.config.values import Check, Parser, anything, boolean, expects, ipv4_address, number, on_off
 
-Section = NetworkConfig | DhcpConfig | DnsConfig | ForwardConfig
+Section = NetworkConfig | DhcpConfig | DnsConfig | ForwardConfig | BootConfig | SmbConfig
 
 #: The sections of a Config as they are when nothing is given; a field's default is read off them.
 DEFAULTS: dict[str, Section] = {
@@ -47,19 +57,12 @@ DEFAULTS: dict[str, Section] = {
     "dhcp": DhcpConfig(),
     "dns": DnsConfig(),
     "forward": ForwardConfig(),
+    "boot": BootConfig(),
+    "smb": SmbConfig(),
 }
 
 #: What addresses follow that are not given, by the option's name.
 DEFAULT_NETS: dict[str, Network] = {"net": DEFAULT_NET, "ipv6-net": ipv6.DEFAULT_PREFIX}
-
-#: Options of ``-netdev user`` that QEMU has and we do not have yet.
-NOT_YET = (
-    "tftp",
-    "tftp-server-name",
-    "bootfile",
-    "smb",
-    "smbserver",
-)
 
 
 class Source(Enum):
@@ -383,6 +386,67 @@ FIELDS = (
         help="resolver to forward queries to, in place of the host's",
         source=Source.OURS,
         many=True,
+    ),
+    Field(
+        name="tftp",
+        section="boot",
+        attribute="tftp",
+        type=str,
+        parse=parse_text,
+        check=check_tftp,
+        metavar="DIR",
+        help="serve the files of this folder to guests by TFTP, read-only",
+    ),
+    Field(
+        name="bootfile",
+        section="boot",
+        attribute="bootfile",
+        type=str,
+        parse=parse_text,
+        check=check_bootfile,
+        metavar="FILE",
+        help="what guests boot: a name for the TFTP server, or an http or https URL",
+    ),
+    Field(
+        name="bootfile-for",
+        section="boot",
+        attribute="by_client",
+        type=ClientBootfile,
+        parse=ClientBootfile.parse,
+        metavar="CLIENT=FILE",
+        help="what guests of one kind boot: bios, efi64, efi-arm64 ..., or ipxe for an iPXE that runs already",
+        source=Source.OURS,
+        many=True,
+    ),
+    Field(
+        name="tftp-server-name",
+        section="boot",
+        attribute="server_name",
+        type=str,
+        parse=parse_text,
+        check=check_server_name,
+        metavar="NAME",
+        help="the TFTP server that DHCP names in place of this network's",
+    ),
+    Field(
+        name="smb",
+        section="smb",
+        attribute="folder",
+        type=str,
+        parse=parse_text,
+        check=check_folder,
+        metavar="DIR",
+        help="share this folder with guests as \\\\SERVER\\qemu, by the host's Samba",
+    ),
+    Field(
+        name="smbserver",
+        section="smb",
+        attribute="server",
+        type=IPv4Address,
+        parse=ipv4_address("smbserver", "Failed to parse SMB address"),
+        metavar="ADDR",
+        help="the file server's address",
+        derive=default_smb,
     ),
     Field(
         name="hostfwd",

@@ -13,13 +13,15 @@ from typing import Any, TypedDict, Unpack
 
 from pyslirp.addresses import Address, Endpoint, Network
 from pyslirp.config import ipv6
+from pyslirp.config.boot import BootConfig, ClientBootfile
 from pyslirp.config.conflicts import IPV4_DISABLED, IPV6_DISABLED, conflicts
 from pyslirp.config.dhcp import DhcpConfig, StaticLease
 from pyslirp.config.dns import DnsConfig
-from pyslirp.config.fields import BY_NAME, DEFAULT_NETS, DEFAULTS, FIELDS, NOT_YET, Field
+from pyslirp.config.fields import BY_NAME, DEFAULT_NETS, DEFAULTS, FIELDS, Field
 from pyslirp.config.forward import ForwardConfig, HostForward
 from pyslirp.config.guestfwd import GuestForward, default_server
 from pyslirp.config.network import NetworkConfig
+from pyslirp.config.smb import SmbConfig
 from pyslirp.config.values import choice_hint
 from pyslirp.errors import ConfigError, ConfigErrors
 
@@ -60,6 +62,12 @@ class Options(TypedDict, total=False):
     dns_upstream: Sequence[str | Endpoint] | None
     hostfwd: Sequence[str | HostForward] | None
     guestfwd: Sequence[str | GuestForward] | None
+    tftp: str | None
+    bootfile: str | None
+    bootfile_for: Sequence[str | ClientBootfile] | None
+    tftp_server_name: str | None
+    smb: str | None
+    smbserver: str | IPv4Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +78,13 @@ class Config:
     dhcp: DhcpConfig = field(default_factory=DhcpConfig)
     dns: DnsConfig = field(default_factory=DnsConfig)
     forward: ForwardConfig = field(default_factory=ForwardConfig)
+    boot: BootConfig = field(default_factory=BootConfig)
+    smb: SmbConfig = field(default_factory=SmbConfig)
 
     def __post_init__(self) -> None:
         """Check the sections against one another."""
-        found = [conflict.error for conflict in conflicts(self.network, self.dhcp, self.dns, self.forward)]
+        clashes = conflicts(self.network, self.dhcp, self.dns, self.forward, self.smb)
+        found = [conflict.error for conflict in clashes]
         if found:
             raise ConfigErrors(found)
 
@@ -107,12 +118,14 @@ class Config:
             tuple(rule.towards(dhcp.default_guest(network)) for rule in hostfwd),
             tuple(rule.towards(default_server(network.net)) for rule in guestfwd),
         )
+        boot = BootConfig(**reading.section("boot"))
+        smb = SmbConfig(**reading.section("smb"))
         errors = [*found, *reading.errors]
-        clashes = conflicts(network, dhcp, dns, forward)
+        clashes = conflicts(network, dhcp, dns, forward, smb)
         errors += [clash.error for clash in clashes if clash.reads.isdisjoint(reading.unreadable)]
         if errors:
             raise ConfigErrors(errors)
-        return cls(network, dhcp, dns, forward)
+        return cls(network, dhcp, dns, forward, boot, smb)
 
     def settings(self) -> list[tuple[str, str]]:
         """Name and text of every option that is not at its default: what `assemble` makes this configuration from."""
@@ -167,7 +180,7 @@ class _Reading:
         for name, given in _given(settings).items():
             option = BY_NAME.get(name)
             if option is None:
-                self.errors.append(_unknown(name, given[-1]))
+                self.errors.append(_unknown(name))
             elif option.many:
                 self.values[name] = tuple(self._read(option, given))
             elif values := self._read(option, given[-1:]):
@@ -243,7 +256,5 @@ def _given(settings: Iterable[Setting]) -> dict[str, list[object]]:
     return given
 
 
-def _unknown(name: str, value: object) -> ConfigError:
-    if name in NOT_YET:
-        return ConfigError(name, value, f"Parameter '{name}' is not supported yet", "leave it out")
+def _unknown(name: str) -> ConfigError:
     return ConfigError(name, None, f"Invalid parameter '{name}'", choice_hint(name, list(BY_NAME)))

@@ -57,14 +57,15 @@ class Commands:
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, arguments: Sequence[str]) -> tuple[socket.socket, Command]:
+    def start(self, arguments: Sequence[str], *, tcp: bool = False) -> tuple[socket.socket, Command]:
         """Start a command; our end of its input and output, non-blocking, and the command.
 
-        Raises OSError where it cannot be started, EAGAIN where MAX_COMMANDS run.
+        tcp: they are a TCP connection over the loopback, for one that asks who is at the other end.  Raises OSError where
+        it cannot be started, EAGAIN where MAX_COMMANDS run.
         """
         if len(self._running) >= MAX_COMMANDS:
             raise OSError(errno.EAGAIN, f"{MAX_COMMANDS} commands are running")
-        ours, theirs = socket.socketpair()
+        ours, theirs = _tcp_pair() if tcp else socket.socketpair()
         try:
             with theirs:
                 command = Command(arguments, theirs, self._watcher, self._call_later, self._log)
@@ -205,3 +206,21 @@ def _start(arguments: Sequence[str], end: socket.socket) -> Popen[bytes]:
 
     fd = end.fileno()
     return Popen(list(arguments), stdin=fd, stdout=fd, stderr=PIPE, bufsize=0, start_new_session=True)
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets; whoever else finds the port while it listens is turned away."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        ours = socket.socket()
+        try:
+            ours.connect(listener.getsockname())
+            while True:
+                theirs, client = listener.accept()
+                if client == ours.getsockname():
+                    return ours, theirs
+                theirs.close()
+        except BaseException:
+            ours.close()
+            raise

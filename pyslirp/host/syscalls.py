@@ -27,9 +27,16 @@ SECCOMP_MODE_FILTER = 2
 
 CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_ADMIN, CAP_NET_RAW = 10, 11, 12, 13
 
+RESOLVE_NO_MAGICLINKS, RESOLVE_BENEATH = 0x02, 0x08  # linux/openat2.h
+
+_OPENAT2 = 437  # on every machine (Linux 5.6)
 _CAPABILITY_VERSION_3 = 0x2008_0522  # linux/capability.h: 64 capabilities in two words
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "s390x": 217, "ppc64le": 203}
 _WORDS = ctypes.c_uint32 * 6
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class _SockFilter(ctypes.Structure):
@@ -86,6 +93,13 @@ def pivot_root(new: str, old: str) -> None:
     if number is None:
         raise OSError(38, f"the number of pivot_root on {platform.machine()} is not known here")
     _call("syscall", ctypes.c_long(number), os.fsencode(new), os.fsencode(old), what=new)
+
+
+def openat2(folder: int, name: bytes, flags: int, resolve: int) -> int:
+    """Open a file by its name, looked up from `folder` under the restrictions RESOLVE_*."""
+    how = _OpenHow(flags, 0, resolve)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    return _call("syscall", ctypes.c_long(_OPENAT2), folder, name, ctypes.byref(how), size)
 
 
 def prctl(option: int, *values: int) -> int:

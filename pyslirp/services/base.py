@@ -115,6 +115,21 @@ class ForgetAsk:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPort:
+    """What guests send to this UDP port goes to `service.handle` from now on (with link -1 and no MAC address)."""
+
+    endpoint: Endpoint  #: of an address that the service has claims at
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePort:
+    """What guests send to this UDP port is the service's no more."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class LearnNeighbor:
     """Tell the engine that `address` is at `mac` behind `link`, as DHCP knows before any ARP (link None: find out)."""
 
@@ -123,7 +138,18 @@ class LearnNeighbor:
     link: int | None = None
 
 
-Action = SendDatagram | SendIcmp6 | StreamSend | StreamClose | AskResolver | ForgetAsk | LearnNeighbor | Event
+Action = (
+    SendDatagram
+    | SendIcmp6
+    | StreamSend
+    | StreamClose
+    | AskResolver
+    | ForgetAsk
+    | OpenPort
+    | ClosePort
+    | LearnNeighbor
+    | Event
+)
 
 
 class Service(Protocol):

@@ -21,6 +21,7 @@ from pyslirp.addresses import Mac
 
 FIXED_BYTES = 236  #: op to file (RFC 2131 figure 1), before the magic cookie
 OPTIONS_AT = 240  #: first option: fixed part and cookie
+FILE_BYTES = 128  #: of the file field (RFC 951 section 3)
 MIN_BYTES = 300  #: of a BOOTP message (RFC 951 section 3, RFC 1542 section 2.1): replies are padded to it
 MAX_REQUEST_BYTES = 1472  #: one Ethernet frame of 1500; no client sends more, and it bounds the work on one message
 IP_UDP_BYTES = 28  #: option 57 counts IP and UDP headers too (RFC 2131 section 2: at least 576, 312 of them options)
@@ -49,7 +50,7 @@ class Kind(IntEnum):
 
 
 class Option(IntEnum):
-    """The options that this server reads or writes (RFC 2132, 3397)."""
+    """The options that this server reads or writes (RFC 2132, 3004, 3397, 4578)."""
 
     PAD = 0
     SUBNET_MASK = 1
@@ -69,7 +70,13 @@ class Option(IntEnum):
     MAX_MESSAGE_SIZE = 57
     RENEWAL_TIME = 58
     REBINDING_TIME = 59
+    VENDOR_CLASS = 60
     CLIENT_ID = 61
+    TFTP_SERVER_NAME = 66
+    BOOTFILE_NAME = 67
+    USER_CLASS = 77
+    CLIENT_ARCHITECTURE = 93
+    CLIENT_MACHINE_ID = 97
     DOMAIN_SEARCH = 119
     END = 255
 
@@ -233,14 +240,16 @@ def build_reply(
     yiaddr: IPv4Address | None = None,
     ciaddr: IPv4Address | None = None,
     siaddr: IPv4Address | None = None,
+    bootfile: bytes = b"",
     broadcast: bool = False,
 ) -> tuple[bytes, int]:
     """The reply to `request` with `options` in their order (for DHCP the message type first), padded to 300 bytes.
 
     Returns the message and the number of options left out: the reply never exceeds what the client takes (option 57 for
-    DHCP, 300 bytes for BOOTP), for which a DHCP reply may use the file and sname fields (option overload).
+    DHCP, 300 bytes for BOOTP), for which a DHCP reply may use the file and sname fields (option overload); the file field
+    only where there is no `bootfile`, of FILE_BYTES - 1 at most, to stand there.
     """
-    areas = _lay_out(options, request)
+    areas = _lay_out(options, request, 0 if bootfile else FILE_BYTES - 1)
     reply = _dpkt_dhcp()(
         op=OP_REPLY,
         hrd=ETHERNET,
@@ -252,7 +261,7 @@ def build_reply(
         siaddr=int(siaddr or 0),
         giaddr=int(request.giaddr),
         chaddr=bytes(request.chaddr),
-        file=areas.file,
+        file=bootfile or areas.file,
         sname=areas.sname,
         opts=areas.options,
         data=b"" if areas.options else bytes([Option.END]),  # dpkt writes END only after options
@@ -270,7 +279,7 @@ class _Areas:
     omitted: int = 0
 
 
-def _lay_out(options: Sequence[tuple[int, bytes]], request: Request) -> _Areas:
+def _lay_out(options: Sequence[tuple[int, bytes]], request: Request, file_room: int) -> _Areas:
     pieces = [piece for code, data in options for piece in _pieces(code, data)]
     limit = (MIN_BYTES if request.kind is None else request.max_reply_bytes) - OPTIONS_AT - 1  # 1: END
     if sum(2 + len(data) for _, data in pieces) <= limit:
@@ -279,7 +288,7 @@ def _lay_out(options: Sequence[tuple[int, bytes]], request: Request) -> _Areas:
         placed, omitted = _place(options, [limit])
         return _Areas(placed[0], omitted=omitted)
     message_type, *rest = options
-    placed, omitted = _place(rest, [limit - 3 - 3, 127, 63])  # 3: message type, 3: overload; 1 in file and sname: END
+    placed, omitted = _place(rest, [limit - 3 - 3, file_room, 63])  # 3: message type, 3: overload; 1 in file and sname: END
     overload = (OVERLOAD_FILE if placed[1] else 0) | (OVERLOAD_SNAME if placed[2] else 0)
     head = [message_type] + ([(int(Option.OVERLOAD), bytes([overload]))] if overload else [])
     return _Areas(head + placed[0], _pack(placed[1]), _pack(placed[2]), omitted)

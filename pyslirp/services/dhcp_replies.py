@@ -16,6 +16,7 @@ from pyslirp.addresses import Endpoint, Mac
 from pyslirp.config.dhcp import DEFAULT_LEASE_SECONDS, INFINITE_SECONDS
 from pyslirp.errors import ConfigError
 from pyslirp.services.base import Datagram, SendDatagram
+from pyslirp.services.dhcp_boot import Boot, BootSettings, boot_for
 from pyslirp.services.dhcp_message import Kind, Option, Request, build_reply, pack_addresses
 from pyslirp.services.dns_names import pack_compressed
 from pyslirp.services.leases import MAX_LEASES_PER_LINK
@@ -49,6 +50,7 @@ class DhcpSettings:
     mtu: int | Callable[[], int] = 1500  #: option 26, bytes: only for a client that asks
     restrict: bool = False  #: no router, no DNS server: options 3 and 6 are left out, as by libslirp
     dns_enabled: bool = True  #: False: option 6 is left out
+    boot: BootSettings = field(default_factory=BootSettings)  #: what clients boot from
 
     def is_guest(self, address: IPv4Address) -> bool:
         """The address may be a guest's: in the net and none of ours."""
@@ -105,12 +107,14 @@ class DhcpReplies:
         ciaddr: IPv4Address | None = None,
     ) -> SendDatagram:
         tail = _echoed(request) if request.kind is not None else []
+        boot = boot_for(self._settings.boot, request)
         payload, omitted = build_reply(
             request,
-            [*head, *self._asked_for(request), *tail],
+            [*head, *self._asked_for(request, boot), *boot.options, *tail],
             yiaddr=yiaddr,
             ciaddr=ciaddr,
-            siaddr=self._settings.host,
+            siaddr=self._settings.boot.server or self._settings.host,
+            bootfile=boot.file,
         )
         self.omitted += omitted
         return self._address(request, datagram, payload, yiaddr, to)
@@ -145,17 +149,17 @@ class DhcpReplies:
             times += [(Option.RENEWAL_TIME, seconds // 2), (Option.REBINDING_TIME, seconds * 7 // 8)]
         return [(code, time.to_bytes(4, "big")) for code, time in times]
 
-    def _asked_for(self, request: Request) -> list[tuple[int, bytes]]:
+    def _asked_for(self, request: Request, boot: Boot) -> list[tuple[int, bytes]]:
         """The parameters that this client gets, in its order, but the mask before the router (RFC 2132 section 3.3)."""
         asked = list(dict.fromkeys(request.options.get(Option.PARAMETER_LIST, b"")))
         if not asked:
-            return list(self._parameters.items())
+            return list((self._parameters | boot.asked).items())
         if Option.SUBNET_MASK in asked and Option.ROUTER in asked:
             router = asked.index(Option.ROUTER)
             if router < asked.index(Option.SUBNET_MASK):
                 asked.remove(Option.SUBNET_MASK)
                 asked.insert(router, Option.SUBNET_MASK)
-        known = self._parameters | {Option.INTERFACE_MTU: self._mtu()}
+        known = self._parameters | boot.asked | {Option.INTERFACE_MTU: self._mtu()}
         return [(code, known[code]) for code in asked if code in known]
 
     def _mtu(self) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def boot(topology: Topology, guest_image: image.Image) -> Iterator[Callable[...,
     """Boots QEMU guests in the host's network: arguments as `QemuGuest`'s, less image and host."""
     guests: list[QemuGuest] = []
 
-    def make(name: str, netdev: str | None, **options: str) -> QemuGuest:
+    def make(name: str, netdev: str | None, **options: Any) -> QemuGuest:
         guests.append(QemuGuest(name, guest_image, topology.host, netdev, **options))
         return guests[-1]
 

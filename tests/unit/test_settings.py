@@ -9,6 +9,7 @@ import pytest
 
 from pyslirp.addresses import Mac
 from pyslirp.config.stack import Config
+from pyslirp.services.dhcp_boot import BootSettings
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
 
 MAC = Mac("52:55:0a:00:02:02")
@@ -66,3 +67,22 @@ def test_guestfwds_addresses_are_no_guests() -> None:
 def test_a_name_server_that_is_silent_is_not_announced(options: dict[str, Any], announced: IPv6Address | None) -> None:
     assert dhcp6_settings(config(**options), MAC).dns == announced
     assert router_settings(config(**options), MAC, 1500).dns == announced
+
+
+def test_what_is_booted() -> None:
+    files = ["efi64=a.efi", "9=b.efi", "ipxe=boot.ipxe", "ipxe=other"]
+    made = config(bootfile="/pxelinux.0", bootfile_for=files, tftp_server_name="192.0.2.1", smb="/srv")
+    four, six = dhcp_settings(made, 1500), dhcp6_settings(made, MAC)
+    assert four.boot == BootSettings(
+        "/pxelinux.0", {7: "a.efi", 9: "a.efi"}, "boot.ipxe", IPv4Address("192.0.2.1"), "192.0.2.1"
+    )
+    assert four.reserved == {IPv4Address("10.0.2.4")}
+    assert six.bootfile_url == "tftp://192.0.2.1/pxelinux.0"
+
+
+@pytest.mark.parametrize(
+    ("bootfile", "url"),
+    [(None, None), ("x", "tftp://[fec0::2]/x"), ("/x", "tftp://[fec0::2]/x"), ("http://h/x", "http://h/x")],
+)
+def test_over_ipv6_a_boot_file_is_a_url(bootfile: str | None, url: str | None) -> None:
+    assert dhcp6_settings(config(bootfile=bootfile), MAC).bootfile_url == url

@@ -20,7 +20,15 @@ from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config
 from pyslirp.engine.edge.clock import now
 from pyslirp.errors import ClosedError, ForwardError
-from pyslirp.events import FlowClosed, FlowDenied, FlowOpened, LeaseGranted, LinkDown, LinkUp, NameResolved
+from pyslirp.events import (
+    FlowClosed,
+    FlowDenied,
+    FlowOpened,
+    LeaseGranted,
+    LinkDown,
+    LinkUp,
+    NameResolved,
+)
 from pyslirp.flows import ServedStream
 from pyslirp.links.base import PortSpec
 from pyslirp.observe.log import RateLimited

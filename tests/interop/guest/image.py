@@ -15,10 +15,11 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Image:
-    """What QEMU's ``-kernel`` and ``-initrd`` get."""
+    """What QEMU's ``-kernel`` and ``-initrd`` get, and what boots by way of firmware."""
 
     kernel: Path
     initrd: Path
+    bzimage: Path  #: the kernel for firmware
 
 
 def build() -> Image:
@@ -38,4 +39,4 @@ def build() -> Image:
         scratch = initrd.with_suffix(".new")
         scratch.write_bytes(data)
         scratch.rename(initrd)
-    return Image(linux.image, initrd)
+    return Image(linux.image, initrd, linux.bzimage)

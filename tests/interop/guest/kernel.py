@@ -37,16 +37,17 @@ class Kernel:
     """An unpacked kernel: the image that QEMU boots, and its modules in the order in which they load."""
 
     image: Path
+    bzimage: Path  #: the same as Debian has it, for firmware, which knows nothing of PVH
     modules: list[Path]
 
 
 def fetch(cache: Path) -> Kernel:
     """The kernel that apt offers, from ``cache`` when it is there; ends the test where apt has none."""
     package, version = _candidate()
-    folder = cache / f"{package}_{version.replace(':', '%')}_{'+'.join(DRIVERS)}"
+    folder = cache / f"{package}_{version.replace(':', '%')}_{'+'.join(DRIVERS)}_bzimage"
     if not folder.exists():
         _unpack(package, version, folder)
-    return Kernel(next(folder.glob("vmlinu*")), sorted(folder.glob("*.ko")))
+    return Kernel(next(folder.glob("vmlinu*")), folder / "bzimage", sorted(folder.glob("*.ko")))
 
 
 def _candidate() -> tuple[str, str]:
@@ -75,7 +76,9 @@ def _unpack(package: str, version: str, folder: Path) -> None:
         tree, made = Path(scratch, "tree"), Path(scratch, "made")
         subprocess.run([dpkg_deb, "-x", str(next(Path(scratch).glob("*.deb"))), str(tree)], check=True)
         made.mkdir()
-        _write_image(next(tree.glob("boot/vmlinuz-*")), made)
+        packed = next(tree.glob("boot/vmlinuz-*"))
+        _write_image(packed, made)
+        shutil.copyfile(packed, made / "bzimage")
         _write_modules(tree, made)
         try:
             made.rename(folder)

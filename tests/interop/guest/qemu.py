@@ -23,6 +23,7 @@ from tests.interop.rig.require import require
 
 BOOT_SECONDS = 90.0  # 2 s when the machine is idle; it may not be
 MEMORY_MIB = 192
+KERNEL_OPTIONS = "console=ttyS0 quiet loglevel=3 panic=-1"
 NIC_MODELS = ("virtio-net-pci", "e1000", "rtl8139")
 FIRST_MAC = "52:54:00:12:34:56"
 SECOND_MAC = "52:54:00:12:34:57"
@@ -52,7 +53,7 @@ class QemuGuest:
     """A running QEMU; the constructor returns when the guest's shell is there.
 
     ``netdev`` is the value of ``-netdev`` (with ``id=n``); None leaves netdev and device to ``launcher``, a command
-    prefix such as ``pyslirp run --``.
+    prefix such as ``pyslirp run --``.  ``from_network``: the NIC's own ROM (iPXE) boots, whatever it is told to.
     """
 
     interface = "eth0"
@@ -68,16 +69,19 @@ class QemuGuest:
         nic: str = NIC_MODELS[0],
         mac: str = FIRST_MAC,
         launcher: Sequence[str] = (),
+        from_network: bool = False,
     ) -> None:
         self.name = name
         self._console = b""
         self._log = bytearray()
         self._commands = 0
         self._job: QemuJob | None = None
-        argv = [*host.enter(capabilities=False), *launcher, *self._qemu(image)]
+        booted = ["-boot", "n"] if from_network else self._booted(image)
+        argv = [*host.enter(capabilities=False), *launcher, *self._qemu(), *booted]
         if netdev is not None:
-            # No option ROM: its package may not be there, and nothing boots from the network.
-            argv += ["-netdev", netdev, "-device", f"{nic},netdev=n,mac={mac},romfile="]
+            # No option ROM unless it is to boot: its package may not be there.
+            rom = "" if from_network else ",romfile="
+            argv += ["-netdev", netdev, "-device", f"{nic},netdev=n,mac={mac}{rom}"]
         self._popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._key = f"{name} console (pid {self._popen.pid})"
         journal.keep(self._key, self.console)
@@ -88,12 +92,15 @@ class QemuGuest:
             raise
 
     @staticmethod
-    def _qemu(image: Image) -> list[str]:
+    def _booted(image: Image) -> list[str]:
+        kernel = ("-kernel", str(image.kernel), "-initrd", str(image.initrd))
+        return [*kernel, "-append", KERNEL_OPTIONS]
+
+    @staticmethod
+    def _qemu() -> list[str]:
         return [
             *(require("qemu-system-x86_64", "qemu-system-x86"), "-accel", "tcg", "-nodefaults", "-no-user-config"),
             *("-display", "none", "-no-reboot", "-m", str(MEMORY_MIB)),
-            *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-            *("-append", "console=ttyS0 quiet loglevel=3 panic=-1"),
             *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
         ]
 

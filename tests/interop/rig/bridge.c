@@ -2,7 +2,8 @@
  * bridge: QEMU's part at native speed.  Joins a tap interface to a connected stream socket that carries QEMU's framing
  * (a 4-byte big-endian length, then the Ethernet frame).
  *
- *   bridge TAP FD        TAP exists (persistent) in this network namespace; FD is the socket
+ *   bridge TAP FD [N]    TAP exists (persistent) in this network namespace; FD is the socket; one frame in N is lost,
+ *                        in each direction, at random but the same ones in every run
  *
  * Prints "ready" when the tap is attached.  Ends with 0 when the other side closes, with 1 and a line on an error.
  * Like QEMU it holds the guest back while the socket is full: it stops reading the tap.
@@ -31,6 +32,15 @@ static int die(const char *what)
     exit(1);
 }
 
+static int loss; /* one frame in so many is lost; 0: none */
+
+static int is_lost(void)
+{
+    static uint32_t state = 1;
+    state = state * 1664525 + 1013904223;
+    return loss && (state >> 16) % loss == 0;
+}
+
 static int attach(const char *name)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -51,6 +61,8 @@ static size_t gather(int tap, uint8_t *out)
         ssize_t size = read(tap, out + held + HEADER, LARGEST_FRAME);
         if (size <= 0)
             break; /* EAGAIN: empty; EIO: the interface is down */
+        if (is_lost())
+            continue;
         uint32_t length = htonl(size);
         memcpy(out + held, &length, HEADER);
         held += HEADER + size;
@@ -72,7 +84,7 @@ static size_t scatter(int tap, const uint8_t *in, size_t held)
         }
         if (held - at < HEADER + length)
             break;
-        if (write(tap, in + at + HEADER, length) < 0 && errno != EIO && errno != EINVAL)
+        if (!is_lost() && write(tap, in + at + HEADER, length) < 0 && errno != EIO && errno != EINVAL)
             die("write to the tap"); /* EIO: the interface is down; EINVAL: shorter than a header */
         at += HEADER + length;
     }
@@ -84,9 +96,10 @@ int main(int count, char **arg)
     static uint8_t in[BUFFER], out[BUFFER];
     size_t in_held = 0, out_held = 0, out_at = 0;
 
-    if (count != 3)
+    if (count != 3 && count != 4)
         return 2;
     int tap = attach(arg[1]), stream = atoi(arg[2]);
+    loss = count == 4 ? atoi(arg[3]) : 0;
     fcntl(stream, F_SETFL, O_NONBLOCK);
     puts("ready");
     fflush(stdout);

@@ -71,13 +71,16 @@ class NetnsGuest:
             f" ip link set {self.interface} address {mac} mtu {mtu} && ip link set {self.interface} up"
         ).check()
 
-    def attach(self, stream: socket.socket) -> None:
-        """Join the tap to ``stream``, a connected socket that speaks QEMU's framing; the bridge takes it over."""
+    def attach(self, stream: socket.socket, loss: int = 0) -> None:
+        """Join the tap to ``stream``, a connected socket that speaks QEMU's framing; the bridge takes it over.
+
+        ``loss``: one frame in so many is lost on the way, in each direction; 0: none.
+        """
         assert self._bridge is None, f"{self.name} is attached already"
         binary = compile_c(_HERE / "bridge.c")
         with stream:
             stream.setblocking(True)
-            argv = [str(binary), self.interface, str(stream.fileno())]
+            argv = [str(binary), self.interface, str(stream.fileno()), str(loss)]
             self._bridge = self.net.start(f"{self.name} bridge", argv, self.folder, [stream.fileno()])
         self._bridge.expect("ready")
 

@@ -46,6 +46,11 @@ SENTENCES = [
         "udp 10.0.2.15:40000 - 192.0.2.1:443: expired; 10 bytes out, 20 in",
     ),
     (
+        events.TransferEnded(1, GUEST, "pxelinux.0", 42, "done"),
+        INFO,
+        "tftp pxelinux.0 for 10.0.2.15:40000: done, 42 bytes",
+    ),
+    (
         events.NameFailed(1, GUEST, "example.org", "A", "timed out"),
         INFO,
         "example.org A for 10.0.2.15:40000: timed out",

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 import pytest
 
 from pyslirp.config.argv import add_arguments, format_arguments, from_arguments
-from pyslirp.config.fields import FIELDS, NOT_YET
+from pyslirp.config.fields import FIELDS
 from pyslirp.config.stack import Config
 from pyslirp.errors import ConfigErrors
 
@@ -75,14 +75,13 @@ def test_what_is_printed_reads_back() -> None:
 
 def test_errors_of_every_argument_come_together() -> None:
     with pytest.raises(ConfigErrors) as caught:
-        config_of("--netdev", "tap", "--netdev=user,restrict=x", "mtu=1", "--host", "y", "--tftp=/srv")
+        config_of("--netdev", "tap", "--netdev=user,restrict=x", "mtu=1", "--host", "y")
     assert str(caught.value).splitlines() == [
         "netdev=tap: Parameter 'type' does not accept value 'tap' (only user is a network of this program)",
         "netdev=user,restrict=x: Parameter 'id' is missing",
         "restrict=x: Parameter 'restrict' expects 'on' or 'off'",
         "mtu=1: Parameter 'mtu' expects a number from 68 to 65521 (leave it out for the most that the links carry)",
         "host=y: Failed to parse host",
-        "tftp=/srv: Parameter 'tftp' is not supported yet (leave it out)",
     ]
 
 
@@ -93,13 +92,6 @@ def test_every_option_is_explained() -> None:
         assert field.help in text
     assert "(default 10.0.2.15, follows net)" in text
     assert "(default 86400)" in text
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_what_is_to_come_is_known_but_not_offered(name: str) -> None:
-    assert f"--{name}" not in parser().format_help()
-    with pytest.raises(ConfigErrors, match=f"Parameter '{name}' is not supported yet"):
-        config_of(f"--{name}", "x")
 
 
 def test_the_library_does_not_pay_for_the_command_line() -> None:

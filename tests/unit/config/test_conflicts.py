@@ -241,6 +241,22 @@ def test_where_nothing_can_answer_guests(rule: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("server", "reason"),
+    [
+        ("10.0.3.4", "10.0.3.4 doesn't belong to network 10.0.2.0/24"),
+        ("10.0.2.255", "10.0.2.255 is no host's address in 10.0.2.0/24"),
+        ("10.0.2.50", "10.0.2.50 is kept for a guest by dhcp-host"),
+        ("10.0.2.100", "a guestfwd rule has tcp:10.0.2.100:445"),
+    ],
+)
+def test_where_there_can_be_no_file_server(server: str, reason: str) -> None:
+    others = "dhcp-host=52:54:00:12:34:56=10.0.2.50,guestfwd=tcp:10.0.2.100:445-cmd:cat"
+    wrong = [f"smbserver={server}: Conflicting/invalid smbserver address ({reason})"]
+    assert errors_of(f"smb=/srv,smbserver={server},{others}") == wrong
+    parse_options(f"smbserver={server},{others}")  # it is not used
+
+
+@pytest.mark.parametrize(
     "options",
     [
         "guestfwd=tcp:10.0.2.2:80-cmd:cat,guestfwd=tcp:10.0.2.3:80-cmd:cat",  # as in libslirp since e2659110
@@ -285,9 +301,9 @@ def test_nothing_is_said_of_a_prefix_that_could_not_be_read() -> None:
 
 
 def test_errors_of_every_kind_come_together() -> None:
-    options = "mtu=1,host=9.9.9.9,bogus=1,hostfwd=x,hostfwd=::1-:1,hostfwd=::1-:2,dhcpstart=8.8.8.8,tftp=/srv"
+    options = "mtu=1,host=9.9.9.9,bogus=1,hostfwd=x,hostfwd=::1-:1,hostfwd=::1-:2,dhcpstart=8.8.8.8"
     found = [error.partition(":")[0] for error in errors_of(options)]
-    assert found == ["mtu=1", "bogus", "hostfwd=x", "tftp=/srv", "host=9.9.9.9", "dhcpstart=8.8.8.8", "hostfwd=tcp"]
+    assert found == ["mtu=1", "bogus", "hostfwd=x", "host=9.9.9.9", "dhcpstart=8.8.8.8", "hostfwd=tcp"]
 
 
 def test_a_wrong_pool_is_not_told_again_for_each_rule() -> None:

@@ -78,7 +78,6 @@ def test_netdev_is_read(text: str, options: dict[str, Any]) -> None:
         ("user,id=n,host=", "host=: Failed to parse host"),
         ("user,id=n,host", "host=on: Parameter 'host' expects ADDR"),
         ("user,id=n,hostname", "hostname=on: Parameter 'hostname' expects NAME"),
-        ("user,id=n,tftp=/srv", "tftp=/srv: Parameter 'tftp' is not supported yet (leave it out)"),
         ("user,id=n,guestfwd=x", "guestfwd=x: Invalid guest forwarding rule 'x'"),
     ],
 )

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pyslirp.addresses import Endpoint, Mac
 from pyslirp.config.dhcp import DhcpConfig, StaticLease
 from pyslirp.config.dns import DnsConfig
-from pyslirp.config.fields import FIELDS, NOT_YET
+from pyslirp.config.fields import FIELDS
 from pyslirp.config.forward import ForwardConfig, HostForward
 from pyslirp.config.network import NetworkConfig
+from pyslirp.config.smb import SmbConfig
 from pyslirp.config.stack import Config, Options
 from pyslirp.errors import ConfigError, ConfigErrors
 
@@ -113,13 +114,6 @@ def test_one_text_for_a_list_is_one_item() -> None:
 )
 def test_build_refuses(options: dict[str, Any], errors: list[str]) -> None:
     assert errors_of(**options) == errors
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_what_is_to_come_says_so(name: str) -> None:
-    assert errors_of(**{name.replace("-", "_"): "x"}) == [
-        f"{name}=x: Parameter '{name}' is not supported yet (leave it out)"
-    ]
 
 
 @pytest.mark.parametrize(
@@ -236,6 +230,7 @@ def test_settings_leave_defaults_out_and_assemble_reads_them_back() -> None:
         dhcp=DhcpConfig(start=IPv4Address("10.9.2.20"), hostname="vm"),
         dns=DnsConfig(address=IPv4Address("10.9.2.3"), search=("a.example", "b.example")),
         forward=ForwardConfig((HostForward.parse("udp:[::1]:53-10.9.0.1:53"),)),
+        smb=SmbConfig(server=IPv4Address("10.9.2.4")),
     )
     assert config.settings() == [
         ("net", "10.9.0.0/16"),

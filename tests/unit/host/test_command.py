@@ -95,6 +95,19 @@ def test_a_command_answers_on_its_input(loop: Loop) -> None:
     loop.until(lambda: not loop.commands)
 
 
+def test_a_command_may_have_a_tcp_connection(loop: Loop) -> None:
+    """smbd asks for its client's address, which a unix socket has not."""
+    end, _ = loop.commands.start(["cat"], tcp=True)
+    with end:
+        assert end.family == socket.AF_INET
+        assert end.getpeername()[0] == "127.0.0.1"
+        end.settimeout(PATIENCE_MS / 1000)
+        end.sendall(b"hello")
+        end.shutdown(socket.SHUT_WR)
+        assert received(end) == b"hello"
+    loop.until(lambda: not loop.commands)
+
+
 def test_no_shell_sees_its_words(loop: Loop) -> None:
     end, _ = started(loop, "printf", "%s", "$(id); `id` | cat > x")
     with end:

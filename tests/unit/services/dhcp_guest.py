@@ -77,6 +77,15 @@ class Reply:
     def yiaddr(self) -> IPv4Address:
         return IPv4Address(self.message.yiaddr)
 
+    @property
+    def siaddr(self) -> IPv4Address:
+        return IPv4Address(self.message.siaddr)
+
+    @property
+    def file(self) -> bytes:
+        """The name in the file field, where that holds no options."""
+        return self.message.file.rstrip(b"\0")  # type: ignore[no-any-return]
+
     def seconds(self, code: int) -> int:
         return int.from_bytes(self.options[code], "big")
 
