@@ -318,6 +318,16 @@ def test_a_descriptor_that_is_not_open(start: Start, option: str, status: int | 
         assert both[0].said() == both[1].said()
 
 
+def test_they_outlive_the_last_process_of_the_namespace(start: Start, folder: Path) -> None:
+    """The tap holds the namespace; it is the exit-fd that says when all is over."""
+    both = start("-c", "-a", str(folder / "api-{whose}"))
+    for each, whose in zip(both, ("theirs", "ours"), strict=True):
+        each.wait_ready()
+        each.guest.close()
+        assert b"entries" in each.ask(folder / f"api-{whose}", b'{"execute":"list_hostfwd"}')
+        assert each.process.poll() is None
+
+
 def test_a_tap_that_is_busy(topology: Topology, folder: Path, start: Start) -> None:
     first = start()
     for each, whose in zip(first, ("theirs", "ours"), strict=True):
