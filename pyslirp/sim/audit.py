@@ -9,7 +9,8 @@ An `Auditor` sees every segment as it is sent, before any loss.  For each direct
     nothing is sent beyond the furthest edge that the other side has ever offered (but for a probe of old numbers)
     a byte that is sent again is the same byte
     nothing follows a FIN; it stays where it was
-    SACK blocks lie above the acknowledgment, at most four, disjoint, inside what the other side has sent
+    SACK blocks lie above the acknowledgment, at most four, disjoint, inside what the other side has sent; but the first
+    may tell of a duplicate (RFC 2883)
 
 A connection is known by its ends, and forgotten by its next SYN.  Raises AuditError, which names the segment.
 """
@@ -34,6 +35,13 @@ class AuditError(AssertionError):
 def _wide(near: int, seq: int) -> int:
     """The unbounded number nearest to `near` with the low 32 bits `seq`."""
     return near + ((seq - near + HALF) % WHOLE) - HALF
+
+
+def _without_duplicate(ack: int, blocks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """SACK blocks in order of numbers, without a first one that tells of a duplicate (RFC 2883 section 4)."""
+    if blocks and (blocks[0][1] <= ack or any(start <= blocks[0][0] and blocks[0][1] <= end for start, end in blocks[1:])):
+        blocks = blocks[1:]
+    return sorted(blocks)
 
 
 @dataclass
@@ -94,7 +102,7 @@ class Auditor:
         if side is None:
             return  # the middle of something older than this auditor
         if "S" in segment.flags:
-            side.mss = segment.options.mss or 536
+            side.mss = segment.options.mss or (536 if ends[0].address.version == 4 else 1220)  # RFC 9293 MUST-15
             side.scale = segment.options.scale
         other = self._sides.get(ends[::-1])
         seq = _wide(side.sent, segment.seq)
@@ -146,7 +154,7 @@ class Auditor:
             raise wrong(f"the window is taken back by {side.last_edge - edge}")
         side.acked, side.last_edge = ack, edge
         side.edge = edge if side.edge is None else max(side.edge, edge)
-        blocks = sorted((_wide(ack, start), _wide(ack, last)) for start, last in segment.options.sack)
+        blocks = _without_duplicate(ack, [(_wide(ack, start), _wide(ack, last)) for start, last in segment.options.sack])
         limits = [ack, *(number for block in blocks for number in block), other.sent]
         if len(blocks) > 4 or any(first >= last for first, last in blocks) or limits != sorted(limits):
             raise wrong("SACK blocks make no sense")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack
 from pyslirp.engine.core import core as engine
@@ -31,9 +31,10 @@ from pyslirp.sim.stream import App, Stream
 FIRST_EPHEMERAL, LAST_EPHEMERAL = 49152, 65535  #: RFC 6335 section 6
 RESOLVER_PORT = 49151
 BROADCAST = IPv4Address("255.255.255.255")
-NOWHERE = IPv4Address(0)
+NOWHERE, NOWHERE6 = IPv4Address(0), IPv6Address(0)
+LINK_LOCAL = IPv6Address("fe80::").packed[:8]
 BROADCAST_MAC = b"\xff" * 6
-ICMP_ECHO = 8
+ICMP_ECHO, ICMPV6_ECHO = 8, 128
 PING_IDENTIFIER = 0x5051
 DEFAULT_MAC = Mac("52:54:00:12:34:56")
 
@@ -79,7 +80,7 @@ class Guest(CoreNode):
     """A host with one Ethernet interface.
 
     seed: any number, from which its sequence numbers, ports and identifiers are drawn.  mtu: of its interface, bytes.
-    With `address` and `net` it is configured by hand, else by DHCP (`start_dhcp`).
+    With `address` and `net` it is configured by hand, else by DHCP (`start_dhcp`).  `configure6` gives it IPv6, too.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Guest(CoreNode):
         self.mac = mac
         self.mtu = mtu
         self.address: IPv4Address | None = None
+        self.address6: IPv6Address | None = None
         self.dns = dns
         self.dhcp = DhcpClient(mac, seed, hostname)
         self.on_lease: Callable[[Lease | None], None] | None = None  #: told of every lease, and of its end
@@ -108,6 +110,7 @@ class Guest(CoreNode):
         self._claimed = {CLIENT_PORT, RESOLVER_PORT}
         self._pings: dict[int, Ping] = {}
         self._sequence = 0
+        self._own6: tuple[IPv6Address, ...] = ()
         self._next_port = FIRST_EPHEMERAL + seed % (LAST_EPHEMERAL - FIRST_EPHEMERAL)
         for port in self._claimed:
             self.core.claim_udp(None, port)
@@ -173,6 +176,8 @@ class Guest(CoreNode):
             return
         self.core.clear_addresses()
         self.address = None
+        for address in self._own6:
+            self.core.add_address(pack(address))
         if lease is not None:
             self.dns = lease.dns
             self._configure(lease.address, lease.net, lease.router, lease.mtu)
@@ -188,6 +193,21 @@ class Guest(CoreNode):
         if mtu is not None:
             self.core.set_mtu(min(mtu, self.mtu))
 
+    def configure6(self, address: IPv6Address, net: IPv6Network, router: IPv6Address | None = None) -> None:
+        """Speak IPv6, too, with `address` and a link-local one made from it."""
+        self.address6 = address
+        self._own6 = (address, IPv6Address(LINK_LOCAL + address.packed[8:]))
+        self.core.set_families(True, True)
+        network_of(self.core, net.network_address, net.prefixlen)
+        for own in self._own6:
+            self.core.add_address(pack(own))
+        if router is not None:
+            self.core.set_router(pack(router))
+
+    def _source(self, to: Address) -> Address | None:
+        """Our address that speaks to `to`; None before there is one of its family."""
+        return self.address if to.version == 4 else self.address6
+
     # -- TCP ----------------------------------------------------------------------------------------------------------
 
     def connect(self, address: Address, port: int, now: int, app: App | None = None, *, local_port: int = 0) -> Stream:
@@ -195,11 +215,10 @@ class Guest(CoreNode):
 
         Raises OSError without an address of our own, or when the pair of ends is in use.
         """
-        if self.address is None:
+        source = self._source(address)
+        if source is None:
             raise OSError("the guest has no address yet")
-        return self.open_stream(
-            Endpoint(self.address, local_port or self._ephemeral()), Endpoint(address, port), app, now
-        )
+        return self.open_stream(Endpoint(source, local_port or self._ephemeral()), Endpoint(address, port), app, now)
 
     def _ephemeral(self) -> int:
         port = self._next_port
@@ -235,7 +254,7 @@ class Guest(CoreNode):
 
     def send_udp(self, port: int, to: Endpoint, payload: bytes, now: int) -> bool:
         """A datagram from `port`; False where it was not sent."""
-        source = pack(self.address or NOWHERE)
+        source = pack(self._source(to.address) or (NOWHERE if to.address.version == 4 else NOWHERE6))
         return self.core.send_udp(source, port, pack(to.address), to.port, payload, now)
 
     def resolve(self, name: str, now: int) -> Lookup:
@@ -251,7 +270,8 @@ class Guest(CoreNode):
         self._sequence = self._sequence + 1 & 0xFFFF
         ping = self._pings[self._sequence] = Ping(to, now, payload)
         rest = PING_IDENTIFIER << 16 | self._sequence
-        self.core.send_icmp(pack(self.address or NOWHERE), pack(to), ICMP_ECHO, 0, rest, payload, now)
+        nowhere, kind = (NOWHERE, ICMP_ECHO) if to.version == 4 else (NOWHERE6, ICMPV6_ECHO)
+        self.core.send_icmp(pack(self._source(to) or nowhere), pack(to), kind, 0, rest, payload, now)
         return ping
 
     def _datagram(self, protocol: int, datagram: Datagram) -> None:

@@ -7,17 +7,28 @@ is here a table: `listen` says which address and port answers, and how; whatever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import cast
 
-from pyslirp.addresses import Address, Endpoint, Mac, pack
+from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
 from pyslirp.engine.core import core as engine
 from pyslirp.engine.core.core import Core
-from pyslirp.services.base import Action, Datagram, LearnNeighbor, SendDatagram, Service
+from pyslirp.services.base import (
+    Action,
+    Datagram,
+    LearnNeighbor,
+    RouterDiscovery,
+    SendDatagram,
+    SendIcmp6,
+    Service,
+    Solicitation,
+)
 from pyslirp.sim.node import TCP, Accept, CoreNode, network_of
 from pyslirp.sim.stream import App, Stream
 
 DEFAULT_NET = IPv4Network("10.0.2.0/24")
 DEFAULT_MAC = Mac("52:55:0a:00:02:02")
+ROUTER_LINK_LOCAL = IPv6Address("fe80::2")
 
 Responder = Callable[[bytes], bytes | None]  #: what a UDP server answers, None: nothing
 
@@ -39,9 +50,10 @@ class Port:
 
 
 class Gateway(CoreNode):
-    """A network of guests at its usual addresses: .2 the gateway, .3 the DNS alias.
+    """A network of guests at its usual addresses: .2 the gateway, .3 the DNS alias; in IPv6 ::2, ::3 and fe80::2.
 
-    seed: any number.  mtu: of the network, bytes.  services: those of pyslirp.services that are to run on it.
+    seed: any number.  mtu: of the network, bytes.  services: those of pyslirp.services that are to run on it.  net6: its
+    IPv6 prefix; without one IPv6 is off.
     """
 
     def __init__(
@@ -52,6 +64,7 @@ class Gateway(CoreNode):
         net: IPv4Network = DEFAULT_NET,
         mac: Mac = DEFAULT_MAC,
         services: Iterable[Service] = (),
+        net6: IPv6Network | None = None,
     ) -> None:
         super().__init__(Core(seed.to_bytes(16, "big"), bytes(mac), mtu=mtu))
         self.net = net
@@ -67,7 +80,13 @@ class Gateway(CoreNode):
         self._responders: dict[int, Responder] = {}
         self._conversations: dict[int, Responder] = {}
         network_of(self.core, net.network_address, net.prefixlen)
-        for address in (self.host, self.dns):
+        self.host6 = None if net6 is None else net6[2]
+        own: list[Address] = [self.host, self.dns]
+        if net6 is not None:
+            self.core.set_families(True, True)
+            network_of(self.core, net6.network_address, net6.prefixlen)
+            own += [net6[2], net6[3], ROUTER_LINK_LOCAL]
+        for address in own:
             self.core.add_address(pack(address))
         for claim, _ in self._claims:
             self.core.claim_udp(None if claim.address is None else pack(claim.address), claim.port)
@@ -96,7 +115,7 @@ class Gateway(CoreNode):
 
     def _new_flow(self, flow: int, key: engine._Key) -> None:
         protocol, _, _, far, port = key
-        names = [(address, port) for address in (_address(far), None)]
+        names = [(address, port) for address in (unpack(far), None)]
         if protocol == TCP:
             for name in names:
                 if name in self._servers:
@@ -140,10 +159,26 @@ class Gateway(CoreNode):
                 self._perform(service.handle(datagram, self.now))
                 return
 
+    def _solicitation(self, solicitation: Solicitation) -> None:
+        for service in self._services:
+            if any(claim.protocol == "icmp6" for claim in service.claims):
+                self._perform(cast("RouterDiscovery", service).solicited(solicitation, self.now))
+
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             if isinstance(action, LearnNeighbor):
                 self.core.learn(pack(action.address), bytes(action.mac), self.now)
+            elif isinstance(action, SendIcmp6):
+                self.core.send_icmp6(
+                    pack(action.source),
+                    pack(action.destination),
+                    action.kind,
+                    action.code,
+                    action.body,
+                    self.now,
+                    None if action.mac is None else bytes(action.mac),
+                    -1 if action.link is None else action.link,
+                )
             elif isinstance(action, SendDatagram):
                 source, to = action.source, action.destination
                 past_table: tuple[bytes | None, int] = (None, -1)
@@ -152,7 +187,3 @@ class Gateway(CoreNode):
                 self.core.send_udp(
                     pack(source.address), source.port, pack(to.address), to.port, action.payload, self.now, *past_table
                 )
-
-
-def _address(raw: bytes) -> IPv4Address:
-    return IPv4Address(raw[12:])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import cast
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
 from pyslirp.engine.core import core as engine
 from pyslirp.engine.core.core import Core
-from pyslirp.services.base import Datagram
+from pyslirp.services.base import Datagram, Solicitation
 from pyslirp.sim.stream import App, Stream
 
 Accept = Callable[[], App | None]  #: makes the application of one accepted stream: a class, or a function
@@ -78,6 +78,8 @@ class CoreNode:
             )
         elif punt[0] == engine.KIND_MESSAGE:
             self._message(punt[1], punt[3])
+        elif punt[0] == engine.KIND_SOLICITATION:
+            self._solicitation(Solicitation(punt[1], Mac(punt[2]), IPv6Address(punt[3])))
         else:
             self._stream_event(punt)
 
@@ -106,6 +108,9 @@ class CoreNode:
     def _message(self, flow: int, payload: bytes) -> None:
         """A datagram of a served flow."""
 
+    def _solicitation(self, solicitation: Solicitation) -> None:
+        """A guest looks for routers."""
+
     # -- streams ------------------------------------------------------------------------------------------------------
 
     def accept(self, flow: int, key: engine._Key, make: Accept | None) -> Stream:
@@ -131,5 +136,5 @@ class CoreNode:
 
 
 def network_of(core: Core, net: Address, prefix_length: int) -> None:
-    """Tell a core which IPv4 network its link is; its own prefixes count in 128."""
+    """Tell a core which network its link is, one of each family; its own prefixes count in 128."""
     core.set_network(pack(net), prefix_length + (96 if net.version == 4 else 0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 import dpkt
@@ -21,7 +21,7 @@ END, NOP, MSS, SCALE, SACK_PERMITTED, SACK, TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 
 
 class BadFrameError(ValueError):
-    """Bytes that are no good TCP segment in IPv4 in Ethernet."""
+    """Bytes that are no good TCP segment in IP in Ethernet."""
 
 
 @dataclass
@@ -132,6 +132,8 @@ def build_frame(segment: Segment, way: Way) -> bytes:
         data=segment.payload,
     )
     tcp.off = (20 + len(options)) // 4
+    if way.source.address.version == 6:
+        return _frame_of_ipv6(tcp, segment.mark, way)
     ip: Any = dpkt.ip.IP(
         src=way.source.address.packed,
         dst=way.destination.address.packed,
@@ -144,10 +146,27 @@ def build_frame(segment: Segment, way: Way) -> bytes:
     return bytes(dpkt.ethernet.Ethernet(dst=bytes(way.destination_mac), src=bytes(way.source_mac), data=ip))
 
 
+def _frame_of_ipv6(tcp: Any, mark: int, way: Way) -> bytes:
+    ends = way.source.address.packed, way.destination.address.packed
+    body = bytes(tcp)
+    tcp.sum = dpkt.in_cksum(_pseudo_header6(*ends, len(body)) + body)
+    ip: Any = dpkt.ip6.IP6(src=ends[0], dst=ends[1], nxt=dpkt.ip.IP_PROTO_TCP, hlim=64, plen=len(body))
+    ip.fc = mark
+    packet = bytes(ip)[:40] + bytes(tcp)
+    return bytes(way.destination_mac) + bytes(way.source_mac) + b"\x86\xdd" + packet
+
+
+def _pseudo_header6(source: bytes, destination: bytes, length: int) -> bytes:
+    """RFC 8200 section 8.1."""
+    return source + destination + struct.pack("!II", length, dpkt.ip.IP_PROTO_TCP)
+
+
 def read_frame(frame: bytes) -> tuple[Segment, Way] | None:
-    """The segment in a frame; None for what is not TCP over IPv4.  Raises BadFrameError for wrong sums and lengths."""
+    """The segment in a frame; None for what is not TCP.  Raises BadFrameError for wrong sums and lengths."""
     ethernet: Any = dpkt.ethernet.Ethernet(frame)
     ip = ethernet.data
+    if isinstance(ip, dpkt.ip6.IP6) and ip.nxt == dpkt.ip.IP_PROTO_TCP:
+        return _read_ipv6(ethernet, ip, frame[54 : 54 + ip.plen])
     if not isinstance(ip, dpkt.ip.IP) or ip.p != dpkt.ip.IP_PROTO_TCP:
         return None
     whole = frame[14 : 14 + ip.len]
@@ -158,15 +177,27 @@ def read_frame(frame: bytes) -> tuple[Segment, Way] | None:
     body = whole[ip.hl * 4 :]
     if dpkt.in_cksum(ip.src + ip.dst + struct.pack("!BBH", 0, ip.p, len(body)) + body):
         raise BadFrameError("bad TCP checksum")
+    return _read_tcp(ethernet, ip, body, ip.tos)
+
+
+def _read_ipv6(ethernet: Any, ip: Any, body: bytes) -> tuple[Segment, Way]:
+    if len(body) != ip.plen:
+        raise BadFrameError(f"the IPv6 header says {ip.plen} bytes, there are {len(body)}")
+    if dpkt.in_cksum(_pseudo_header6(ip.src, ip.dst, len(body)) + body):
+        raise BadFrameError("bad TCP checksum")
+    return _read_tcp(ethernet, ip, body, ip.fc)
+
+
+def _read_tcp(ethernet: Any, ip: Any, body: bytes, mark: int) -> tuple[Segment, Way]:
     tcp: Any = dpkt.tcp.TCP(body)
     letters = "".join(letter for letter, bit in FLAGS.items() if tcp.flags & bit)
     segment = Segment(
-        letters, tcp.seq, tcp.ack, tcp.win, bytes(tcp.data), tcp.urp, Options.read(bytes(tcp.opts)), ip.tos & 3
+        letters, tcp.seq, tcp.ack, tcp.win, bytes(tcp.data), tcp.urp, Options.read(bytes(tcp.opts)), mark & 3
     )
     way = Way(
         Mac(ethernet.src),
-        Endpoint(IPv4Address(ip.src), tcp.sport),
+        Endpoint(ip_address(ip.src), tcp.sport),
         Mac(ethernet.dst),
-        Endpoint(IPv4Address(ip.dst), tcp.dport),
+        Endpoint(ip_address(ip.dst), tcp.dport),
     )
     return segment, way
