@@ -5,13 +5,12 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-LAB    ?= ../shared/lab
 ARGS   ?=
 PY     := $(VENV)/bin/python
 unexport PYSLIRP_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check sim differential bench debug sanitize coverage fuzz fuzz-smoke clean distclean
+.PHONY: help demo test build check sim differential bench microbench debug sanitize coverage fuzz fuzz-smoke clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -36,9 +35,11 @@ differential: build $(VENV)/test ## random segments to the engine and to this Li
 	PYTHONPATH=$(CURDIR) PYSLIRP_DIFFERENTIAL=$(or $(ARGS),0:20000) \
 	  unshare -Urn $(PY) -m tests.platform.namespace tests.differential.compare compare
 
-bench: build ## beside slirp4netns and others, with the lab's programs (LAB=PATH)
-	@test -f $(LAB)/bench.py || { echo "make bench: no $(LAB)/bench.py; set LAB to the lab's folder" >&2; exit 1; }
-	PYSLIRP=$(CURDIR)/$(PY) $(PY) $(LAB)/bench.py $(ARGS)
+bench: build ## beside slirp4netns, pasta, passt and gvproxy, those on PATH (ARGS: see python -m bench --help)
+	$(PY) -m bench $(ARGS)
+
+microbench: build $(VENV)/test ## nanoseconds: a packet, a flow, a checksum, and how they grow with the number of flows
+	$(PY) -m tests.bench $(ARGS)
 
 # ------------------------------------------------------------------------------------------------- other flavours
 # Each is a finished package under build/<flavour>/lib, put before this folder on the path; PYTHONSAFEPATH keeps Python

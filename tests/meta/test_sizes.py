@@ -37,7 +37,7 @@ def function_lengths(path: Path, text: str) -> dict[str, int]:
 
 def sources() -> list[Path]:
     headers = [*(ROOT / "ext").rglob("csrc/*.[ch]"), *(ROOT / "pyslirp").rglob("*.pyi")]
-    return [ROOT / "setup.py", *python_files("pyslirp", "tests", "fuzz"), *cython_files(), *sorted(headers)]
+    return [ROOT / "setup.py", *python_files("pyslirp", "tests", "fuzz", "bench"), *cython_files(), *sorted(headers)]
 
 
 def over_the_limit(path: Path, text: str) -> dict[str, int]:
