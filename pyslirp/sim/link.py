@@ -87,7 +87,10 @@ class Wire:
         if rate is None:
             return now
         begin = max(now, self._idle_at)
-        if self.pipe.queue_bytes is not None and (begin - now) * rate // (8 * SECOND_NS) + length > self.pipe.queue_bytes:
+        if (
+            self.pipe.queue_bytes is not None
+            and (begin - now) * rate // (8 * SECOND_NS) + length > self.pipe.queue_bytes
+        ):
             return None
         self._idle_at = begin + length * 8 * SECOND_NS // rate
         return self._idle_at

@@ -6,7 +6,7 @@ import dpkt
 import pytest
 
 from pyslirp.engine.core import core
-from tests.unit.engine.core.guest import Net
+from tests.unit.engine.core.guest import FAR, Guest, Net, ip
 from tests.unit.engine.core.test_streams import ACK, FIN, RST, SYN, Client, state
 
 URG = dpkt.tcp.TH_URG
@@ -145,3 +145,38 @@ def test_handshakes_that_end_make_room() -> None:
             net.core.deny(client.syn(), core.REFUSE_RESET, net.now)
             net.punts()
     assert net.counted().get("tcp.evicted", 0) == 0
+
+
+def fill(net: Net, guest: Guest, flows: int) -> int:
+    """A guest whose host reads nothing sends all it may, and some out of order; the bytes that are held for it."""
+    net.host.room = 0
+    for number in range(flows):
+        client = Client(guest, source_port=40000 + number)
+        client.attach()
+        for at in range(0, 65000, 1000):
+            client.guest.tcp(ACK, bytes(1000), **client.ends, seq=client.seq + at, ack=client.ack)
+    return int(next(port["buffer_bytes"] for port in net.core.ports() if port["port"] == guest.port))
+
+
+def test_one_guest_does_not_take_the_memory_of_another() -> None:
+    net = Net()
+    net.core.set_memory(4 << 20)
+    greedy, modest = net.guest(), net.guest(16)
+    greedy.frames()
+    assert 3 << 20 < fill(net, greedy, 80) <= (4 << 20) * 4 // 5 + 16384
+    refused = {port["port"]: port["buffer_refused"] for port in net.core.ports()}
+    assert refused[greedy.port] > 0
+    assert fill(net, modest, 5) == 5 * 65536
+    assert {port["port"]: port["buffer_refused"] for port in net.core.ports()}[modest.port] == 0
+
+
+def test_what_the_host_opens_is_charged_to_the_guest_it_is_for() -> None:
+    net = Net()
+    guest = net.guest()
+    flow, socket = net.host.open(ip(guest.ip), 22, ip(FAR), 5000, net.now)
+    net.run()
+    (syn,) = [packet.data for packet in guest.packets()]
+    guest.tcp(SYN | ACK, port=5000, source_port=22, seq=7, ack=syn.seq + 1)
+    net.host.feed(flow, socket, bytes(100_000), net.now)
+    net.run()
+    assert net.core.ports()[0]["buffer_bytes"] == net.core.memory()["buffer_bytes"] > 0

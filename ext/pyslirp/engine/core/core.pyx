@@ -451,7 +451,8 @@ cdef class Core:
             if p.alive:
                 out.append({"port": number, "mtu": p.mtu, "rx_frames": p.rx_frames, "rx_bytes": p.rx_bytes,
                             "tx_frames": p.tx_frames, "tx_bytes": p.tx_bytes, "tx_dropped": p.tx_dropped,
-                            "tx_waiting_bytes": p.tx.tail - p.tx.head})
+                            "tx_waiting_bytes": p.tx.tail - p.tx.head,
+                            "buffer_bytes": self.w.shares[number].used_bytes, "buffer_refused": self.w.shares[number].refused})
         return out
 
     def neighbors(self) -> list[dict]:

@@ -20,7 +20,7 @@ from pyslirp.engine.core.world cimport CAPTURE_BYTES, FLOWS_MAX, World
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp
 from pyslirp.engine.protocols.tcp.receive cimport arena_free, arena_init
 from pyslirp.engine.protocols.udp cimport DatagramPeer, Mapping
-from pyslirp.engine.stores.chunks cimport chunk_pool_free, chunk_pool_init
+from pyslirp.engine.stores.chunks cimport chunk_pool_free, chunk_pool_init, chunk_pool_share
 from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.frame_queue cimport fq_free, fq_init
 from pyslirp.engine.stores.slab cimport slab_at, slab_find, slab_free, slab_init, slab_span
@@ -38,6 +38,7 @@ cdef enum:
 
 cdef World *world_new(const u8 *seed) noexcept nogil:
     cdef World *w = <World *>calloc(1, sizeof(World))
+    cdef u32 port
     if w == NULL:
         return NULL
     memcpy(w.hash_key, seed, 16)
@@ -50,6 +51,8 @@ cdef World *world_new(const u8 *seed) noexcept nogil:
     w.ip_id6 = <u32>(w.isn_key[1] >> 32)
     w.neighbor_check = ns_never()
     chunk_pool_init(&w.chunks, MEMORY_BYTES)
+    for port in range(PORTS_MAX):
+        chunk_pool_share(&w.shares[port], &w.chunks)
     slab_init(&w.flow_slab, sizeof(Flow), FLOWS_MAX)
     slab_init(&w.tcp_slab, sizeof(Tcp), FLOWS_MAX)
     slab_init(&w.peer_slab, sizeof(DatagramPeer), FLOWS_MAX)

@@ -19,7 +19,8 @@ from pyslirp.engine.core.flows cimport (
 from pyslirp.engine.core.output cimport out_burst, out_icmp_error, out_reset, out_segment
 from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
-from pyslirp.engine.core.world cimport OUR_TTL, World
+from pyslirp.engine.core.port cimport PORTS_MAX
+from pyslirp.engine.core.world cimport OUR_TTL, World, world_next_hop
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (
     tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open, tcp_over, tcp_reusable)
@@ -29,9 +30,12 @@ from pyslirp.engine.protocols.tcp.state cimport CLOSED, EV_2MSL, HELD, SYN_RCVD,
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_DENIED, END_EVICTED, END_NONE, END_REFUSED, END_UNREACHABLE, NOTICE_CONNECTED, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnd, TcpNotice)
 from pyslirp.engine.protocols.tcp.transmit cimport snd_flight
+from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.siphash cimport siphash
 from pyslirp.engine.stores.slab cimport slab_take
+from pyslirp.engine.tables.mac_table cimport mac_find
+from pyslirp.engine.tables.neighbor cimport NEIGHBOR_INCOMPLETE, Neighbor, neighbor_find
 from pyslirp.engine.tables.flow cimport (
     FLOW_NEW, FLOW_OPEN, GUEST_SIDE, Flow, FlowKey, flow_find, flow_key_set, flow_unlink)
 
@@ -63,11 +67,22 @@ cdef void streams_init(World *w) noexcept nogil:
     w.tcp.emit = out_segment
     w.tcp.burst = out_burst
     w.tcp.notify = _notify
-    w.tcp.pool = &w.chunks
     w.tcp.counters = &w.counters
 
 
-cdef Tcp *_new_tcp(World *w, const FlowKey *key, u64 above) noexcept nogil:
+cdef ChunkPool *_share(World *w, const Addr *guest, u32 link) noexcept nogil:
+    """What a flow's buffers are taken from: the share of its link; where the host opens it, of the link that the guest is on."""
+    cdef Neighbor *n
+    cdef int at = -1
+    if link < PORTS_MAX:
+        return &w.shares[link]
+    n = neighbor_find(&w.neighbors, world_next_hop(w, guest), w.now)
+    if n != NULL and n.state != NEIGHBOR_INCOMPLETE:
+        at = mac_find(&w.macs, n.mac)
+    return &w.chunks if at < 0 else &w.shares[at]
+
+
+cdef Tcp *_new_tcp(World *w, const FlowKey *key, u32 link, u64 above) noexcept nogil:
     """A fresh connection: keyed ISN (RFC 6528 section 3), our MSS, a timestamp clock that tells nothing.
 
     above: where a connection of the same ends was in TIME_WAIT, what its successor's ISN must not lie below; else 0.
@@ -83,7 +98,7 @@ cdef Tcp *_new_tcp(World *w, const FlowKey *key, u64 above) noexcept nogil:
     isn = <u32>(secret + <u64>(w.now // ISN_TICK_NS))
     if above and seq_lt(isn, <u32>above):
         isn = <u32>above
-    tcp_init(&w.tcp, t, (<u64>1 << 32) | isn,
+    tcp_init(_share(w, &key.guest, link), t, (<u64>1 << 32) | isn,
              <u16>(mtu - TCP_HEADER - (IPV4_HEADER if addr_is4(&key.guest) else IPV6_HEADER)), <u32>(secret >> 32))
     return t
 
@@ -144,7 +159,7 @@ cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 po
     flow = flow_new(w, key, p.ttl, port)
     if flow == NULL:
         return                                          # counted; the guest's SYN will come again
-    flow.body = _new_tcp(w, key, above)
+    flow.body = _new_tcp(w, key, port, above)
     if flow.body == NULL:
         flow_kill(w, flow, -1)
         return
@@ -242,7 +257,7 @@ cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *
     flow = flow_new(w, &key, OUR_TTL, LINK_NONE)
     if flow == NULL:
         return NULL
-    t = _new_tcp(w, &key, 0)
+    t = _new_tcp(w, &key, LINK_NONE, 0)
     if t == NULL:
         flow_kill(w, flow, -1)
         return NULL

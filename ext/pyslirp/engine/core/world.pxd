@@ -73,6 +73,7 @@ cdef struct World:
     u32 ip_id6                  # added to what is the destination's own (RFC 7739 section 5.3)
     Counters counters
     ChunkPool chunks
+    ChunkPool[PORTS_MAX] shares     # of it, of the flows of each link
     Port[PORTS_MAX] ports
     u32 port_serial             # of the port made last
     MacTable macs

@@ -12,8 +12,13 @@ cdef struct ChunkPool:
     u64 used_bytes              # in the hands of queues
     u64 limit_bytes             # named limit `memory`; chunk_take answers NULL beyond it
     u64 refused                 # how often it did
+    ChunkPool *parent           # borrowed: whose share this is; NULL: nobody's.  A share has no cache and no limit of its own
 
 cdef void chunk_pool_init(ChunkPool *pool, u64 limit_bytes) noexcept nogil
+# Somebody's share of `parent`: four times as much as is still free for all.  Who takes what he can get ends with four fifths,
+# two with four ninths each, and what is left is there for the others (dynamic thresholds, Choudhury and Hahne 1998).
+cdef void chunk_pool_share(ChunkPool *pool, ChunkPool *parent) noexcept nogil
+cdef bint chunk_pool_tight(const ChunkPool *pool) noexcept nogil         # more than half of what it may have is in use
 cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil                # frees the cache; used_bytes must be 0
 cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil                      # CHUNK_BYTES bytes, or NULL
 cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil

@@ -8,11 +8,46 @@ from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport u8, u32, u64
 
 
+cdef enum:
+    SHARE = 4                   # times what is free for all: the most that one may have
+
+
 cdef void chunk_pool_init(ChunkPool *pool, u64 limit_bytes) noexcept nogil:
     pool.cached = 0
     pool.used_bytes = 0
     pool.limit_bytes = limit_bytes
     pool.refused = 0
+    pool.parent = NULL
+
+
+cdef inline u64 _free(const ChunkPool *whole) noexcept nogil:
+    return whole.limit_bytes - min(whole.used_bytes, whole.limit_bytes)
+
+
+cdef void chunk_pool_share(ChunkPool *pool, ChunkPool *parent) noexcept nogil:
+    chunk_pool_init(pool, 0)
+    pool.parent = parent
+
+
+cdef bint chunk_pool_tight(const ChunkPool *pool) noexcept nogil:
+    cdef const ChunkPool *whole = pool.parent if pool.parent != NULL else pool
+    if pool != whole and 2 * pool.used_bytes > SHARE * _free(whole):
+        return True
+    return 2 * whole.used_bytes > whole.limit_bytes
+
+
+cdef u8 *_take_share(ChunkPool *pool) noexcept nogil:
+    cdef ChunkPool *whole = pool.parent
+    cdef u8 *chunk = NULL
+    if pool.used_bytes < SHARE * _free(whole):
+        chunk = chunk_take(whole)
+    else:
+        whole.refused += 1
+    if chunk == NULL:
+        pool.refused += 1
+    else:
+        pool.used_bytes += CHUNK_BYTES
+    return chunk
 
 
 cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil:
@@ -24,6 +59,8 @@ cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil:
 
 cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil:
     cdef u8 *chunk = NULL
+    if pool.parent != NULL:
+        return _take_share(pool)
     if pool.used_bytes + CHUNK_BYTES <= pool.limit_bytes:
         if pool.cached:
             pool.cached -= 1
@@ -40,7 +77,9 @@ cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil:
 cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil:
     slirp_assert(pool.used_bytes >= CHUNK_BYTES)
     pool.used_bytes -= CHUNK_BYTES
-    if pool.cached < CHUNK_CACHE:
+    if pool.parent != NULL:
+        chunk_give(pool.parent, chunk)
+    elif pool.cached < CHUNK_CACHE:
         pool.cache[pool.cached] = chunk
         pool.cached += 1
     else:
@@ -54,9 +93,14 @@ cdef class _Pool:
     """A ChunkPool; chunks are known by their address."""
 
     cdef ChunkPool pool
+    cdef _Pool whole                            # that this one is a share of, or None
 
-    def __cinit__(self, u64 limit_bytes):
-        chunk_pool_init(&self.pool, limit_bytes)
+    def __cinit__(self, u64 limit_bytes, _Pool whole=None):
+        self.whole = whole
+        if whole is None:
+            chunk_pool_init(&self.pool, limit_bytes)
+        else:
+            chunk_pool_share(&self.pool, &whole.pool)
 
     def __dealloc__(self):
         chunk_pool_free(&self.pool)
@@ -70,6 +114,10 @@ cdef class _Pool:
 
     def give(self, size_t address):
         chunk_give(&self.pool, <u8 *>address)
+
+    @property
+    def tight(self):
+        return chunk_pool_tight(&self.pool)
 
     @property
     def cached(self):

@@ -147,6 +147,8 @@ def test_ports_are_numbered_reused_and_bounded() -> None:
         "tx_bytes": 0,
         "tx_dropped": 0,
         "tx_waiting_bytes": 0,
+        "buffer_bytes": 0,
+        "buffer_refused": 0,
     }
 
 

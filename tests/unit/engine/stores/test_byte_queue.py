@@ -26,6 +26,7 @@ def content(queue: _Queue) -> bytes:
 
 # -- one thing at a time -----------------------------------------------------------------------------------------------
 
+
 def test_an_idle_queue_holds_nothing() -> None:
     queue = _Queue(PLENTY)
     assert (queue.held, queue.slots, queue.used_bytes) == (0, 0, 0)

@@ -45,3 +45,22 @@ def test_a_budget_of_nothing_gives_nothing() -> None:
     pool = _Pool(CHUNK - 1)
     assert pool.take() == 0
     assert pool.refused == 1
+
+
+def test_a_share_depends_on_what_is_free_for_all() -> None:
+    """Who takes what he can get ends with four fifths, the next with four fifths of the rest."""
+    whole = _Pool(25 * CHUNK)
+    one, other = _Pool(0, whole), _Pool(0, whole)
+    mine = [chunk for _ in range(25) if (chunk := one.take())]
+    assert len(mine) == 20
+    assert (one.refused, whole.refused) == (5, 5)
+    assert (one.tight, other.tight) == (True, True)
+    theirs = [chunk for _ in range(25) if (chunk := other.take())]
+    assert len(theirs) == 4
+    assert (whole.used_bytes, one.used_bytes, other.used_bytes) == (24 * CHUNK, 20 * CHUNK, 4 * CHUNK)
+    for chunk in mine:
+        one.give(chunk)
+    assert (one.used_bytes, whole.used_bytes, whole.cached, one.cached) == (0, 4 * CHUNK, 20, 0)
+    assert not one.tight
+    for chunk in theirs:
+        other.give(chunk)

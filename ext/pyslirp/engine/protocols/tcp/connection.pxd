@@ -4,6 +4,7 @@ from pyslirp.engine.base.ints cimport i32, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.protocols.tcp.state cimport TcpEvent
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnd, TcpEnv
+from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef enum:
@@ -19,7 +20,7 @@ cdef enum:
     KEEPALIVE_PROBES = 9
     KEEPALIVE_INTERVAL_SECONDS = 75
 
-cdef void tcp_init(TcpEnv *env, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset) noexcept nogil
+cdef void tcp_init(ChunkPool *pool, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset) noexcept nogil
 cdef void tcp_free(TcpEnv *env, Tcp *t) noexcept nogil                                       # memory only
 cdef void tcp_hold(TcpEnv *env, Flow *flow, Tcp *t, const Packet *syn, ns_t now) noexcept nogil         # guest's SYN -> HELD
 cdef void tcp_host_connected(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil       # HELD -> SYN_RCVD

@@ -46,6 +46,7 @@ from pyslirp.engine.protocols.tcp.tcb cimport (
     SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
 from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init, snd_lose_all
 from pyslirp.engine.stores.byte_queue cimport bq_peek
+from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
 
@@ -64,15 +65,15 @@ cdef void tcp_enter(Tcp *t, TcpEvent event) noexcept nogil:
 
 # -- making and ending ------------------------------------------------------------------------------------------------
 
-cdef void tcp_init(TcpEnv *env, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset) noexcept nogil:
+cdef void tcp_init(ChunkPool *pool, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset) noexcept nogil:
     t.state = CLOSED
     t.our_mss = our_mss
     t.ts_offset = ts_offset
     t.snd.mss = our_mss if our_mss < MSS_DEFAULT else MSS_DEFAULT
-    snd_init(&t.snd, env.pool, iss)
+    snd_init(&t.snd, pool, iss)
     rtt_init(&t.rtt)
     cc_init(&t.cc, RENO, t.snd.mss)
-    rcv_init(&t.rcv, env.pool, 0, _first_window(t))
+    rcv_init(&t.rcv, pool, 0, _first_window(t))
     t.at_retransmit = ns_never()
     t.at_ack = ns_never()
     t.at_life = ns_never()
@@ -94,7 +95,7 @@ cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept 
     cdef u32 mss
     if options_parse(&o, syn.options, syn.option_bytes) != OK:
         count(env.counters, TCP_BAD_OPTIONS)        # what was read before the bad one counts
-    rcv_init(&t.rcv, env.pool, (<u64>1 << 32) | syn.seq, _first_window(t))
+    rcv_init(&t.rcv, t.rcv.queue.pool, (<u64>1 << 32) | syn.seq, _first_window(t))
     mss = o.mss
     if mss == 0:
         mss = MSS_DEFAULT6 if syn.v6 else MSS_DEFAULT

@@ -31,7 +31,7 @@ from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
     OK, TCP_DUPLICATE, TCP_NO_MEMORY, TCP_OUT_OF_ORDER, TCP_PAST_FIN, TCP_REASSEMBLY_FULL, Status)
 from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_extend, bq_free, bq_init, bq_pass, bq_peek, bq_store
-from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init
+from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init, chunk_pool_tight
 from pyslirp.engine.stores.ranges cimport (
     RANGES_MAX, Range, ranges_add, ranges_after, ranges_drop_below, ranges_find, ranges_free, ranges_init)
 
@@ -294,7 +294,7 @@ cdef void rcv_took(TcpReceive *r, u64 length, ns_t now, ns_t rtt) noexcept nogil
         r.taken_since = now
         r.taken = 0
     r.taken += length
-    if r.taken >= r.limit and r.limit < r.limit_max and 2 * r.queue.pool.used_bytes <= r.queue.pool.limit_bytes:
+    if r.taken >= r.limit and r.limit < r.limit_max and not chunk_pool_tight(r.queue.pool):
         r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
         r.taken = 0
         r.taken_since = now

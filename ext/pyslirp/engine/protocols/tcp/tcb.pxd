@@ -11,7 +11,6 @@ from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX
 from pyslirp.engine.protocols.tcp.receive cimport PieceArena, TcpReceive
 from pyslirp.engine.protocols.tcp.rtt cimport Rtt
 from pyslirp.engine.protocols.tcp.transmit cimport TcpSend
-from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport Counters
 from pyslirp.engine.stores.slab cimport SlabHead
 from pyslirp.engine.tables.flow cimport Flow
@@ -64,7 +63,6 @@ cdef struct TcpEnv:
     void (*notify)(void *ctx, Flow *flow, TcpNotice what) noexcept nogil
     u32 (*burst)(void *ctx, Flow *flow) noexcept nogil          # most payload bytes the link takes in one segment
     HostOps host
-    ChunkPool *pool
     Counters *counters
     PieceArena arena
 
