@@ -12,10 +12,12 @@ from pyslirp.addresses import Endpoint
 from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.stack import Config
 from pyslirp.engine.edge.clock import now
-from pyslirp.errors import ForwardError
+from pyslirp.errors import ConfigError, ForwardError
 from pyslirp.events import FlowDenied, FlowOpened
 from pyslirp.host import command
+from pyslirp.network import Network
 from pyslirp.sim.apps import Transfer
+from tests.unit.loops.scenario import join, scenario
 from tests.unit.loops.wired_guest import Rig, answer, answer_unix, arrived, descriptors, readable, taken
 
 SERVER = IPv4Address("10.0.2.100")
@@ -217,3 +219,24 @@ def test_removing_leaves_what_is_open(rig: Rig) -> None:
     guest.connect(IPv4Address("10.0.2.4"), 7, now(), refused)
     rig.until(lambda: refused.closed)
     add(rig, "tcp::7-cmd:cat")
+
+
+@scenario
+async def test_an_asyncio_program_adds_and_removes_rules() -> None:
+    async with Network() as net:
+        guest = await join(net)
+        net.guestfwd_add("tcp:10.0.2.100:7-cmd:cat")
+        assert net.snapshot()["guestfwd"] == ["tcp:10.0.2.100:7-cmd:cat"]
+        data = Transfer(b"hello")
+        guest.connect(SERVER, 7, now(), data)
+        await guest.until(lambda: data.received == b"hello")
+        with pytest.raises(ForwardError, match="has a rule already"):
+            net.guestfwd_add("tcp:10.0.2.100:7-cmd:true")
+        net.guestfwd_remove("tcp:10.0.2.100:7")
+        with pytest.raises(ForwardError, match=r"guest forwarding rule for tcp:10\.0\.2\.100:7 not found"):
+            net.guestfwd_remove("tcp:10.0.2.100:7")
+        with pytest.raises(ConfigError, match="Invalid guest forwarding rule 'x'"):
+            net.guestfwd_add("x")
+        with pytest.raises(ConfigError, match="invalid format"):
+            net.guestfwd_remove("7")
+        guest.close()
