@@ -39,7 +39,9 @@ def _wide(near: int, seq: int) -> int:
 
 def _without_duplicate(ack: int, blocks: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """SACK blocks in order of numbers, without a first one that tells of a duplicate (RFC 2883 section 4)."""
-    if blocks and (blocks[0][1] <= ack or any(start <= blocks[0][0] and blocks[0][1] <= end for start, end in blocks[1:])):
+    if blocks and (
+        blocks[0][1] <= ack or any(start <= blocks[0][0] and blocks[0][1] <= end for start, end in blocks[1:])
+    ):
         blocks = blocks[1:]
     return sorted(blocks)
 
@@ -154,7 +156,9 @@ class Auditor:
             raise wrong(f"the window is taken back by {side.last_edge - edge}")
         side.acked, side.last_edge = ack, edge
         side.edge = edge if side.edge is None else max(side.edge, edge)
-        blocks = _without_duplicate(ack, [(_wide(ack, start), _wide(ack, last)) for start, last in segment.options.sack])
+        blocks = _without_duplicate(
+            ack, [(_wide(ack, start), _wide(ack, last)) for start, last in segment.options.sack]
+        )
         limits = [ack, *(number for block in blocks for number in block), other.sent]
         if len(blocks) > 4 or any(first >= last for first, last in blocks) or limits != sorted(limits):
             raise wrong("SACK blocks make no sense")

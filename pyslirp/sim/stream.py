@@ -47,10 +47,10 @@ class Stream:
             return self._core.stream_read(self.handle, most, self._owner.now)
         return b""
 
-    def write(self, data: bytes) -> int:
-        """Queue bytes; how many were taken.  `app` is called again when there is room for more."""
+    def write(self, data: bytes, urgent: bool = False) -> int:
+        """Queue bytes; how many were taken.  `app` is called again when there is room for more.  urgent: the last one is."""
         with self._while_it_lasts():
-            return self._core.stream_write(self.handle, data)
+            return self._core.stream_write(self.handle, data, urgent)
         return 0
 
     @property

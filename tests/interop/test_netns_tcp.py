@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -237,3 +238,28 @@ def test_connections_at_the_same_time(net: Network) -> None:
     up = [(guest, host, noise(100_000, seed)) for seed, (guest, host) in enumerate(pairs)]
     down = [(host, guest, noise(100_000, 1000 + seed)) for seed, (guest, host) in enumerate(pairs)]
     exchange(up + down)
+
+
+@both_ways
+def test_urgent_byte(net: Network, connect: Callable[[Network], Pair]) -> None:
+    """MSG_OOB on one side is MSG_OOB on the other, and the stream is whole without it."""
+    for sender, receiver in (connect(net), connect(net)[::-1]):
+        receiver.settimeout(10)
+        with select.epoll() as told:
+            told.register(receiver, select.EPOLLPRI)
+            sender.sendall(b"before")
+            sender.send(b"!", socket.MSG_OOB)
+            assert told.poll(10)
+        assert receiver.recv(1, socket.MSG_OOB) == b"!"
+        sender.sendall(b"behind")
+        assert receive_exactly(receiver, 12) == b"beforebehind"
+
+
+@pytest.mark.pyslirp
+def test_a_host_that_resets_is_forgotten_while_the_guest_is_silent(net: Network) -> None:
+    """The guest neither reads nor writes; the descriptor must not wait for it."""
+    guest, host = to_host(net)
+    reset(host)
+    guest.settimeout(10)
+    with pytest.raises(ConnectionResetError):
+        guest.recv(1)

@@ -50,7 +50,9 @@ class Pair6:
 
     def meet_by_arp_alone(self) -> bool:
         """Is there anything of IPv4 in it?"""
-        return any(neighbor["address"].startswith(bytes(10) + b"\xff\xff") for neighbor in self.gateway.core.neighbors())
+        return any(
+            neighbor["address"].startswith(bytes(10) + b"\xff\xff") for neighbor in self.gateway.core.neighbors()
+        )
 
 
 @pytest.mark.parametrize("mtu", [1280, 1500, 9000])

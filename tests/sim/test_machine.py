@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyslirp.addresses import Endpoint
+from pyslirp.engine.core.core import Core
 from pyslirp.sim.apps import pattern
 from pyslirp.sim.clock import MILLISECOND_NS, SECOND_NS
 from pyslirp.sim.faults import Impairments
@@ -24,6 +25,8 @@ from tests.sim.pair import FAR, SEEDS, Pair
 CONNECTIONS_MAX = 6
 FIRST_PORT = 7000
 KEEPALIVE_NS = 8000 * SECOND_NS  #: KEEPALIVE_SECONDS, and the probes
+WINDOW_MAX = 16 << 20
+MEMORY_MAX = 256 << 20
 MEND_NS = 400 * SECOND_NS  #: more than a backed-off timer and TIME_WAIT take
 
 sizes = st.one_of(st.integers(1, 3), st.integers(1, 3000), st.integers(1, 300_000))
@@ -61,9 +64,9 @@ class End:
         self.received += len(data)
         assert self.received <= peer.written, "more than the other side has written"
 
-    def write(self, length: int) -> None:
+    def write(self, length: int, urgent: bool = False) -> None:
         if self.stream is not None and not self.finished:
-            self.written += self.stream.write(pattern(self.seed, length, self.written))
+            self.written += self.stream.write(pattern(self.seed, length, self.written), urgent)
 
 
 @dataclass
@@ -108,6 +111,13 @@ class Machine(RuleBasedStateMachine):
     @rule(index=which, side=sides, length=sizes)
     def write(self, index: int, side: str, length: int) -> None:
         self.pick(index).end(side)[0].write(length)
+        self.settle()
+
+    @precondition(lambda self: self.connections)
+    @rule(index=which, side=sides, length=sizes)
+    def write_urgent(self, index: int, side: str, length: int) -> None:
+        """The last byte is urgent: it keeps its place, whatever happens to the segments that announce it."""
+        self.pick(index).end(side)[0].write(length, urgent=True)
         self.settle()
 
     @precondition(lambda self: self.connections)
@@ -176,6 +186,16 @@ class Machine(RuleBasedStateMachine):
                 assert flow["in_flight"] <= flow["send_queue"] + 2, "more in flight than data, SYN and FIN"
                 assert flow["cwnd"] >= flow["mss"] or flow["state"] in {"SYN_SENT", "HELD", "SYN_RCVD"}
                 assert flow["rcv_wnd"] <= 1 << 30
+                assert flow["receive_queue"] <= WINDOW_MAX, "more held for a reader than a window can be"
+            self.holds_what_it_says(core)
+
+    @staticmethod
+    def holds_what_it_says(core: Core) -> None:
+        """Memory within its limit (which may have been lowered since), charged to links, and none lost."""
+        memory = core.memory()
+        assert memory["buffer_bytes"] <= MEMORY_MAX
+        assert sum(port["buffer_bytes"] for port in core.ports()) == memory["buffer_bytes"]
+        assert memory["timers"] <= memory["flows"]
 
     def teardown(self) -> None:
         """Mend everything, let all streams finish, and look at what has arrived."""

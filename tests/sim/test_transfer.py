@@ -24,7 +24,9 @@ LINKS = {
     "duplicate": Impairments(JITTER, duplicate=0.2),
     "corrupt": Impairments(DELAY, corrupt=0.05),
     "narrow": Impairments(NARROW),
-    "everything": Impairments(JITTER, loss=0.02, bursts=(60 * MILLISECOND_NS, 3 * MILLISECOND_NS), duplicate=0.02, corrupt=0.02),
+    "everything": Impairments(
+        JITTER, loss=0.02, bursts=(60 * MILLISECOND_NS, 3 * MILLISECOND_NS), duplicate=0.02, corrupt=0.02
+    ),
 }
 MTUS = (576, 1500, 9000, 65520)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import resource
+import select
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -287,4 +289,58 @@ def test_a_flow_with_a_verdict_gets_no_second(make_rig: MakeRig, server: socket.
     connected(rig, server)
     flow = rig.flow()["flow"]
     assert rig.engine.connect_stream(flow, LOOPBACK, port_of(server), 0) == errno.EINVAL
+    assert rig.engine.snapshot()["sockets"] == 1
+
+
+def test_urgent_bytes_pass_out_of_band_both_ways(make_rig: MakeRig, server: socket.socket) -> None:
+    """RFC 6093: the urgent byte keeps its place in the stream, and the peer is told where it is."""
+    rig = make_rig(to_loopback)
+    stream, peer = connected(rig, server)
+    with select.epoll() as told:
+        told.register(peer.socket, select.EPOLLPRI)
+        rig.guest.core.stream_write(stream, b"ab!", True)
+        rig.until(lambda: told.poll(0))
+        assert peer.socket.recv(1, socket.MSG_OOB) == b"!"
+        rig.guest.core.stream_write(stream, b"cd")
+        rig.until(lambda: peer.turn() and peer.received == b"abcd")
+    peer.socket.send(b"ef!", socket.MSG_OOB)
+    rig.until(lambda: rig.guest.received == b"ef!")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_socket_that_the_host_resets_closes_while_the_guest_is_silent(
+    make_rig: MakeRig, server: socket.socket, ended: bool
+) -> None:
+    rig = make_rig(to_loopback)
+    _, peer = connected(rig, server)
+    if ended:
+        peer.socket.shutdown(socket.SHUT_WR)
+        rig.until(lambda: rig.flow()["state"] == "FIN_WAIT_2")
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    peer.socket.close()
+    rig.until(lambda: rig.engine.snapshot()["sockets"] == 0)
+
+
+def test_without_descriptors_new_connections_are_refused_and_the_old_go_on(
+    make_rig: MakeRig, server: socket.socket
+) -> None:
+    errors = []
+
+    def verdict(rig: Rig, punt: Punt) -> None:
+        errors.append(rig.engine.connect_stream(punt[1], LOOPBACK, port_of(server), 0))
+
+    rig = make_rig(verdict)
+    old, peer = connected(rig, server)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        for number in range(5):
+            rig.guest.connect(GATEWAY, port_of(server), 3000 + number)
+        rig.until(lambda: len(rig.guest.of_kind(kinds.KIND_CLOSED)) == 5)
+        send_all(rig, old, bytes(100_000), lambda: peer.turn() and len(peer.received) == 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert errors == [0] + 5 * [errno.EMFILE]
+    assert {kinds.REASONS[punt[4]] for punt in rig.guest.of_kind(kinds.KIND_CLOSED)} == {"refused"}
+    assert rig.engine.core.counters()["host.no_descriptors"] == 5
     assert rig.engine.snapshot()["sockets"] == 1
