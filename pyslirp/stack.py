@@ -101,6 +101,7 @@ class Stack:
             self.core.set_network(pack(network.net.network_address), 96 + network.net.prefixlen)
         if network.ipv6:
             self.core.set_network(pack(network.prefix6.network_address), network.prefix6.prefixlen)
+        self.core.set_congestion(network.congestion)
         for address in config.own_addresses:
             self.core.add_address(pack(address))
         self.bus = Bus()

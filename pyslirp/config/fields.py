@@ -36,8 +36,10 @@ from pyslirp.config.dns import DnsConfig, check_search, check_upstream, default_
 from pyslirp.config.forward import ForwardConfig, HostForward
 from pyslirp.config.guestfwd import GuestForward
 from pyslirp.config.network import (
+    CONGESTION,
     DEFAULT_NET,
     NetworkConfig,
+    check_congestion,
     check_id,
     check_mtu,
     check_net,
@@ -266,6 +268,17 @@ FIELDS = (
         check=check_mtu,
         metavar="BYTES",
         help="largest IP packet, 68 to 65521; by default the most that the links carry",
+        source=Source.OURS,
+    ),
+    Field(
+        name="congestion",
+        section="network",
+        attribute="congestion",
+        type=str,
+        parse=str,
+        check=check_congestion,
+        metavar="|".join(CONGESTION),
+        help="congestion control of TCP towards guests",
         source=Source.OURS,
     ),
     Field(

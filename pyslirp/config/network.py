@@ -23,6 +23,8 @@ MIN_PREFIX_LENGTH, MAX_PREFIX_LENGTH = 4, 32  #: QEMU's limits for net=ADDR/LENG
 MIN_MTU = 68  #: RFC 791 section 3.2 and RFC 2132 section 5.1: what every IPv4 module must be able to forward
 MAX_MTU = 65521  #: what still fits with its Ethernet header into 64 KiB - 1; the limit of libslirp and slirp4netns
 
+CONGESTION = ("reno", "cubic", "bbr")  #: what steers TCP towards guests: the names that the engine knows
+
 #: "This network", loopback and multicast: none of their addresses can be a host's on an Ethernet.
 NO_GUEST_NETS = (IPv4Network("0.0.0.0/8"), IPv4Network("127.0.0.0/8"), IPv4Network("224.0.0.0/4"))
 
@@ -117,6 +119,12 @@ def check_id(name: str) -> None:
 _check_mtu = within("mtu", MIN_MTU, MAX_MTU, "leave it out for the most that the links carry")
 
 
+def check_congestion(name: str) -> None:
+    """One of the engine's controllers."""
+    if name not in CONGESTION:
+        raise expects("congestion", name, "one of " + ", ".join(CONGESTION), "bbr, the default, suits links that lose")
+
+
 def check_mtu(mtu: int | None) -> None:
     """The range of an MTU, where one is given."""
     if mtu is not None:
@@ -138,12 +146,17 @@ class NetworkConfig:
     prefix6: IPv6Network = DEFAULT_PREFIX  #: the guests' IPv6 prefix; SLAAC works in a /64 only, DHCPv6 in any
     host6: IPv6Address = DEFAULT_HOST6  #: the gateway, alias of the host's ::1
     mtu: int | None = None  #: bytes of an IP packet, MIN_MTU to MAX_MTU; None: the most that the network's links carry
+    congestion: str = "bbr"  #: congestion control of TCP towards guests, of CONGESTION
     id: str = DEFAULT_ID  #: QEMU's name for this network, which its run-time commands use
 
     def __post_init__(self) -> None:
         """Refuse what one field alone has wrong; what two have wrong together is refused by Config."""
         validate(
-            (check_net, self.net), (check_prefix, self.prefix6), (check_mtu, self.mtu), (check_id, self.id)
+            (check_net, self.net),
+            (check_prefix, self.prefix6),
+            (check_mtu, self.mtu),
+            (check_congestion, self.congestion),
+            (check_id, self.id),
         )
 
     def holds(self, address: Address) -> bool:

@@ -49,6 +49,7 @@ class Options(TypedDict, total=False):
     outbound_addr6: str | IPv6Address | None
     restrict: bool | str | None
     mtu: int | str | None
+    congestion: str | None
     dhcpstart: str | IPv4Address | None
     ipv6_dhcpstart: str | IPv6Address | None
     dhcp_host: Sequence[str | StaticLease] | None

@@ -20,9 +20,10 @@ Words of the host:
     rebase N                   from here on another connection of the same ends: sequence numbers count anew, the guest's
                                from N behind where they began
 
-Settings: `mtu` (1500), `guest` and `far` (ADDRESS:PORT), `reader` (`manual`, or `greedy`: the host reads all at once).
-`established win N <OPTIONS>` and `opened win N <OPTIONS>` begin with a handshake, of the guest or of the host, with the
-guest's SYN as said and no time between; N is the field of the guest's first segment behind it.
+Settings: `congestion` (`reno`), `mtu` (1500), `guest` and `far` (ADDRESS:PORT), `reader` (`manual`, or `greedy`: the host
+reads all at once).  `established win N <OPTIONS>` and `opened win N <OPTIONS>` begin with a handshake, of the guest or of the
+host, with the guest's SYN as said; its answer to ours comes after `rtt` (0) seconds; N is the field of the guest's first
+segment behind it.
 
 A `Variation` chooses the initial sequence numbers: a script must hold wherever they lie, so that the tests run each with
 numbers that wrap within its first bytes.
@@ -54,8 +55,10 @@ DEFAULTS = {
     "guest": "10.0.2.15:40000",
     "far": "192.0.2.1:80",
     "reader": "manual",
+    "congestion": "reno",
     "established": "",
     "opened": "",
+    "rtt": "0",
 }
 SEED = b"packets by script"[:16]
 ISN_TICK_NS = 4000  #: core/streams.pyx: how fast initial sequence numbers advance (RFC 6528)
@@ -129,6 +132,7 @@ class Runner:
         if set(chosen) - set(DEFAULTS):
             raise ScriptError(f"{script.name}: no such setting: {sorted(set(chosen) - set(DEFAULTS))}")
         self.mtu = int(chosen["mtu"])
+        self.congestion = chosen["congestion"]
         self.greedy = chosen["reader"] == "greedy"
         self.guest, self.far = _endpoint(chosen["guest"]), _endpoint(chosen["far"])
         self.way = Way(GUEST_MAC, self.guest, GATEWAY_MAC, self.far)
@@ -149,6 +153,7 @@ class Runner:
     def _core(self, now: int) -> Core:
         """A gateway that has heard of its guest."""
         core = Core(SEED, bytes(GATEWAY_MAC), mtu=self.mtu)
+        core.set_congestion(self.congestion)
         core.set_network(pack(NET), 120)
         core.add_address(pack(GATEWAY))
         self.port = core.add_port(self.mtu)
@@ -197,9 +202,10 @@ class Runner:
         window = min(field << (wanted.options.scale or 0), 65535)
         stamp = f"<TS val {wanted.options.timestamps[0]} ecr 0>" if wanted.options.timestamps else ""
         lines = [f"+0 < S 0:0(0) win {window} {options}", "+0 serve", "+0 > S. 0:0(0) ack 1 <...>"]
-        lines += [f"+0 < . 1:1(0) ack 1 win {field} {stamp}"]
+        rtt = self.script.settings.get("rtt", "0")
+        lines += [f"+{rtt} < . 1:1(0) ack 1 win {field} {stamp}"]
         if theirs:
-            lines = ["+0 open", "+0 > S 0:0(0) <...>", f"+0 < S. 0:0(0) ack 1 win {window} {options}"]
+            lines = ["+0 open", "+0 > S 0:0(0) <...>", f"+{rtt} < S. 0:0(0) ack 1 win {window} {options}"]
             lines += ["+0 > . 1:1(0) ack 1 <...>", f"+0 < . 1:1(0) ack 1 win {field} {stamp}"]
         return parse("\n".join([*lines, "+0 expect connected"]), self.script.name).statements
 

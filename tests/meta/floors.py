@@ -37,7 +37,9 @@ ENGINE_FLOORS = ("base", "stores", "codecs", "tables", "protocols", "core", "edg
 PROTOCOLS = (
     ("target",),
     ("tcp.state",),
-    ("tcp.options", "tcp.rtt", "tcp.congestion", "tcp.receive", "tcp.transmit"),
+    ("tcp.window", "tcp.rack", "tcp.rate"),
+    ("tcp.options", "tcp.rtt", "tcp.cubic", "tcp.bbr", "tcp.receive", "tcp.transmit"),
+    ("tcp.congestion",),
     ("tcp.tcb",),
     ("tcp.recovery", "tcp.path"),
     ("tcp.connection", "udp", "icmp"),

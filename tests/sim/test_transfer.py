@@ -92,7 +92,7 @@ def test_towards_the_guest(seed: int) -> None:
     [
         Outage(0, 3 * SECOND_NS, is_syn_ack),
         Outage(0, 2 * SECOND_NS),
-        Outage(SECOND_NS + 20 * MILLISECOND_NS, 31 * SECOND_NS),
+        Outage(SECOND_NS + 8 * MILLISECOND_NS, 31 * SECOND_NS),
         Outage(SECOND_NS, 5 * SECOND_NS, has_flags(ACK), most=40),
     ],
     ids=["syn_acks", "at_first", "half_a_minute", "forty_frames"],

@@ -53,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, Any, str]] = {
     "outbound-addr6": ("2001:db8::1", IPv6Address("2001:db8::1"), "2001:db8::1"),
     "restrict": ("on", True, "on"),
     "mtu": ("0x5dc", 1500, "1500"),
+    "congestion": ("cubic", "cubic", "cubic"),
     "dhcpstart": ("10.522", IPv4Address("10.0.2.10"), "10.0.2.10"),
     "ipv6-dhcpstart": ("fec0::0100", IPv6Address("fec0::100"), "fec0::100"),
     "dhcp-host": (
@@ -106,6 +107,7 @@ REFUSED = {
     "outbound-addr6": ("x", "Failed to parse IPv6 outbound address"),
     "restrict": ("x", "Parameter 'restrict' expects 'on' or 'off'"),
     "mtu": ("x", "Parameter 'mtu' expects a number"),
+    "congestion": ("x", "Parameter 'congestion' expects one of reno, cubic, bbr"),
     "dhcpstart": ("x", "Failed to parse DHCP start address"),
     "ipv6-dhcpstart": ("x", "Failed to parse DHCPv6 start address"),
     "dhcp-host": ("x", "no address is given"),

@@ -26,6 +26,7 @@ from pyslirp.engine.core.run cimport world_deadline, world_deliver, world_flow, 
 from pyslirp.engine.core.streams cimport stream_abort, stream_deny, stream_open, stream_serve
 from pyslirp.engine.core.switch cimport captured_take, port_add, port_remove
 from pyslirp.engine.core.world cimport ADDRESSES_MAX, CLAIMS_MAX, World, addr_is_link_local, addr_is_zero, world_owns
+from pyslirp.engine.protocols.tcp.congestion cimport CongestionKind
 from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN, Tcp
 from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
 from pyslirp.engine.protocols.udp cimport DatagramPeer
@@ -37,6 +38,7 @@ from pyslirp.engine.tables.flow cimport FLOW_NEW, FLOW_DEAD, GUEST_SIDE, Flow, F
 from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_known
 from pyslirp.engine.tables.reassembly cimport reassembly_bytes, reassembly_count
 
+from pyslirp.engine.protocols.tcp.congestion import NAMES as _CONGESTION
 from pyslirp.engine.protocols.tcp.state import NAMES as TCP_STATES
 
 cdef enum:
@@ -134,6 +136,12 @@ cdef class Core:
             raise ValueError("the MTU is 68 to 65535")
         self.w.mtu = mtu
         self.w.hop.valid = False
+
+    def set_congestion(self, name: str) -> None:
+        """The congestion control of connections from now on: "reno" (where nothing is said), "cubic" or "bbr"."""
+        if name not in _CONGESTION:
+            raise ValueError(f"congestion control is one of {', '.join(_CONGESTION)}")
+        self.w.tcp.congestion = <CongestionKind><int>_CONGESTION.index(name)
 
     def add_address(self, address: bytes) -> None:
         """One more address of our own: answered by ARP or Neighbour Discovery, and echo.
@@ -495,7 +503,8 @@ cdef dict _describe(Flow *flow):
     if key.protocol == PROTO_TCP:
         t = <Tcp *>flow.body
         out.update(state=TCP_STATES[t.state], receive_queue=bq_length(&t.rcv.queue), send_queue=bq_length(&t.snd.queue),
-                   receive_limit=t.rcv.limit, ecn=bool(t.ecn), user_timeout=t.user_timeout, srtt=t.rtt.srtt, cwnd=t.cc.cwnd, ssthresh=t.cc.ssthresh, snd_wnd=t.snd.wnd, rcv_wnd=t.rcv.adv - t.rcv.nxt,
+                   receive_limit=t.rcv.limit, ecn=bool(t.ecn), user_timeout=t.user_timeout, srtt=t.rtt.srtt, cwnd=t.cc.window.cwnd,
+                   ssthresh=t.cc.window.ssthresh, pace=t.cc.window.pace, snd_wnd=t.snd.wnd, rcv_wnd=t.rcv.adv - t.rcv.nxt,
                    mss=t.snd.mss, sack=bool(t.sack), timestamps=bool(t.timestamps), in_flight=t.snd.nxt - t.snd.una)
     else:
         peer = <DatagramPeer *>flow.body

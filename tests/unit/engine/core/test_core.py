@@ -180,7 +180,7 @@ def test_a_flow_is_described() -> None:
     assert {
         name: waiting[name]
         for name in waiting
-        if name not in ("srtt", "cwnd", "ssthresh", "snd_wnd", "rcv_wnd", "in_flight", "receive_limit")
+        if name not in ("srtt", "cwnd", "ssthresh", "pace", "snd_wnd", "rcv_wnd", "in_flight", "receive_limit")
     } == {
         "flow": flow,
         "protocol": "tcp",

@@ -1,21 +1,37 @@
-"""Congestion control behind one interface.  Reno (RFC 5681, RFC 6582) now; CUBIC and BBR take their places beside it."""
+"""Congestion control behind one interface: Reno (RFC 5681, RFC 6582), CUBIC (RFC 9438), BBR; recovery by PRR (RFC 6937)."""
 
 from pyslirp.engine.base.ints cimport ns_t, u8, u32, u64
+from pyslirp.engine.protocols.tcp.bbr cimport Bbr
+from pyslirp.engine.protocols.tcp.cubic cimport Cubic
+from pyslirp.engine.protocols.tcp.window cimport Delivery, Window
 
 cdef enum CongestionKind:
     RENO = 0
+    CUBIC
+    BBR
+    CONGESTION_KINDS
+
+cdef union CongestionModel:
+    u64 credit                  # Reno: bytes acknowledged towards the next increase (appropriate byte counting)
+    Cubic cubic
+    Bbr bbr
 
 cdef struct Congestion:
     u8 kind                     # CongestionKind
-    u32 mss                     # bytes of a full segment
-    u64 cwnd                    # bytes
-    u64 ssthresh                # bytes
-    u64 credit                  # bytes acknowledged towards the next increase (appropriate byte counting)
+    Window window               # what the sender goes by
+    CongestionModel model
+    u64 prior_cwnd              # before the recovery, to be restored if it was for nothing; 0: nothing to restore
+    u64 prior_ssthresh
+    u64 prr_delivered           # of this recovery, bytes; so are the next two
+    u64 prr_out
+    u64 prr_flight              # RecoverFS
 
-cdef void cc_init(Congestion *c, CongestionKind kind, u32 mss) noexcept nogil
-# `acked` new bytes were acknowledged outside recovery; limited: cwnd, and not the application or the peer's window, held us back.
-cdef void cc_acked(Congestion *c, u64 acked, bint limited, ns_t now) noexcept nogil
-cdef void cc_lost(Congestion *c, u64 flight, ns_t now) noexcept nogil          # loss found by SACK or duplicate ACKs: once a recovery
-cdef void cc_timed_out(Congestion *c, u64 flight, bint first, ns_t now) noexcept nogil   # RTO; first: not a repeated one
-cdef void cc_recovered(Congestion *c, ns_t now) noexcept nogil                 # the recovery point was acknowledged
-cdef void cc_restarted(Congestion *c, ns_t now) noexcept nogil                 # idle for more than an RTO (RFC 5681 section 4.1)
+cdef void cc_init(Congestion *c, CongestionKind kind, u32 mss, ns_t now) noexcept nogil
+cdef void cc_delivered(Congestion *c, const Delivery *d, ns_t now) noexcept nogil   # once a batch with ACKs; after cc_lost or cc_recovered
+cdef void cc_sent(Congestion *c, u64 length) noexcept nogil                         # in fast recovery, with SACK
+cdef void cc_lost(Congestion *c, u64 flight, ns_t now) noexcept nogil           # found by time, SACK or duplicate ACKs: once a recovery
+cdef void cc_timed_out(Congestion *c, u64 flight, bint first, ns_t now) noexcept nogil  # RTO; first: not a repeated one
+cdef void cc_recovered(Congestion *c, ns_t now) noexcept nogil                  # the recovery point was acknowledged
+cdef void cc_undo(Congestion *c, ns_t now) noexcept nogil                       # the recovery was for nothing (RFC 4015)
+cdef void cc_restarted(Congestion *c, ns_t now) noexcept nogil                  # idle for more than an RTO (RFC 5681 section 4.1)
+cdef void cc_resumed(Congestion *c, ns_t now) noexcept nogil                    # something is sent, and nothing was in flight

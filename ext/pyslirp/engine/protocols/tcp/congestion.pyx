@@ -1,73 +1,153 @@
-"""Reno with appropriate byte counting.
+"""The controllers behind one door, and Reno, the plainest of them.
 
-cwnd starts at ten segments (RFC 6928).  Slow start adds what was acknowledged, at most two segments an ACK's worth of it
-(RFC 3465, L=2 per segment acknowledged, so that one ACK for a batch grows as many ACKs would); congestion avoidance adds
-one segment a window.  Loss halves what is in flight (RFC 5681 equation 4).  A window that was not used is not grown
-(RFC 7661's reason: it says nothing about the path).
+Reno.  cwnd starts at ten segments (RFC 6928).  Slow start adds what was acknowledged (RFC 3465 without its limit an ACK, so that one
+ACK for a batch grows as many ACKs would); congestion avoidance adds one segment a window.  Loss halves what is in
+flight (RFC 5681 equation 4).  A window that was not used is not grown (RFC 7661's reason: it says nothing about the path).
+
+Recovery of Reno and CUBIC.  With SACK the window follows proportional rate reduction (RFC 6937 with its successor's rule:
+the slow-start bound only while SND.UNA moves and nothing more is lost): for what is delivered a share is sent, so that the
+flight has come down to ssthresh when the recovery ends, without a pause first.  Without SACK it is ssthresh at once.
+
+A recovery that was for nothing is taken back (RFC 4015): cwnd and ssthresh are what they were.
+
+BBR is in bbr.pyx, CUBIC's growth in cubic.pyx.  Only BBR paces.
 """
 
 cimport cython
 
 from pyslirp.engine.base.ints cimport ns_t, u32, u64
+from pyslirp.engine.protocols.tcp.bbr cimport bbr_delivered, bbr_init, bbr_lost, bbr_restarted, bbr_timed_out, bbr_undo
+from pyslirp.engine.protocols.tcp.cubic cimport cubic_delivered, cubic_init, cubic_lost
+from pyslirp.engine.protocols.tcp.window cimport CWND_MAX, INITIAL_SEGMENTS, Delivery, Window
 
-cdef enum:
-    INITIAL_SEGMENTS = 10
-    CWND_MAX = 67108864         # 64 MiB: four times the largest window there is
+NAMES = ("reno", "cubic", "bbr")                # by CongestionKind
 
 
-cdef void cc_init(Congestion *c, CongestionKind kind, u32 mss) noexcept nogil:
+cdef void cc_init(Congestion *c, CongestionKind kind, u32 mss, ns_t now) noexcept nogil:
     c.kind = kind
-    c.mss = mss
-    c.cwnd = <u64>INITIAL_SEGMENTS * mss
-    c.ssthresh = CWND_MAX
-    c.credit = 0
-
-
-cdef void cc_acked(Congestion *c, u64 acked, bint limited, ns_t now) noexcept nogil:
-    if not limited:
-        return
-    if c.cwnd < c.ssthresh:
-        c.cwnd += acked
-        if c.cwnd > c.ssthresh:
-            c.cwnd = c.ssthresh
+    c.window.mss = mss
+    c.window.cwnd = <u64>INITIAL_SEGMENTS * mss
+    c.window.ssthresh = CWND_MAX
+    c.window.pace = 0
+    c.window.probing_low = False
+    c.prior_cwnd = 0
+    c.prior_ssthresh = 0
+    c.prr_delivered = 0
+    c.prr_out = 0
+    c.prr_flight = 0
+    if kind == BBR:
+        bbr_init(&c.model.bbr, now)
+    elif kind == CUBIC:
+        cubic_init(&c.model.cubic)
     else:
-        c.credit += acked
-        if c.credit >= c.cwnd:
-            c.credit -= c.cwnd
-            c.cwnd += c.mss
-    if c.cwnd > CWND_MAX:
-        c.cwnd = CWND_MAX
+        c.model.credit = 0
 
 
-cdef inline u64 _half(const Congestion *c, u64 flight) noexcept nogil:
-    return flight // 2 if flight // 2 > 2 * <u64>c.mss else 2 * <u64>c.mss
+cdef void _reno(Congestion *c, const Delivery *d) noexcept nogil:
+    cdef Window *w = &c.window
+    if not d.limited:
+        return
+    if w.cwnd < w.ssthresh:
+        w.cwnd = min(w.cwnd + d.bytes, w.ssthresh, <u64>CWND_MAX)
+        return
+    c.model.credit += d.bytes
+    if c.model.credit >= w.cwnd:
+        c.model.credit -= w.cwnd
+        w.cwnd = min(w.cwnd + w.mss, <u64>CWND_MAX)
+
+
+cdef void _reduce(Congestion *c, const Delivery *d) noexcept nogil:
+    """Proportional rate reduction: cwnd is what is in flight and what may be added to it now."""
+    cdef Window *w = &c.window
+    cdef u64 may, most
+    c.prr_delivered += d.bytes
+    if d.flight > w.ssthresh:
+        may = (c.prr_delivered * w.ssthresh + c.prr_flight - 1) // c.prr_flight
+        may = may - c.prr_out if may > c.prr_out else 0
+    else:
+        most = max(c.prr_delivered - c.prr_out if c.prr_delivered > c.prr_out else 0, d.bytes)
+        if d.lost == 0:
+            most += w.mss
+        may = min(w.ssthresh - d.flight, most)
+    w.cwnd = max(d.flight + may, <u64>w.mss)
+
+
+cdef void cc_delivered(Congestion *c, const Delivery *d, ns_t now) noexcept nogil:
+    if c.kind == BBR:
+        bbr_delivered(&c.model.bbr, &c.window, d, now)
+    elif d.recovering:
+        if c.prr_flight:
+            _reduce(c, d)
+    elif d.bytes:
+        if c.kind == CUBIC:
+            cubic_delivered(&c.model.cubic, &c.window, d, now)
+        else:
+            _reno(c, d)
+
+
+cdef void cc_sent(Congestion *c, u64 length) noexcept nogil:
+    c.prr_out += length
+
+
+cdef void _reduced(Congestion *c, u64 flight) noexcept nogil:
+    """ssthresh after a loss."""
+    c.prior_cwnd = c.window.cwnd
+    c.prior_ssthresh = c.window.ssthresh
+    if c.kind == CUBIC:
+        cubic_lost(&c.model.cubic, &c.window, flight)
+    elif c.kind == RENO:
+        c.window.ssthresh = max(flight // 2, 2 * <u64>c.window.mss)
+        c.model.credit = 0
 
 
 cdef void cc_lost(Congestion *c, u64 flight, ns_t now) noexcept nogil:
-    c.ssthresh = _half(c, flight)
-    c.cwnd = c.ssthresh
-    c.credit = 0
+    _reduced(c, flight)
+    if c.kind == BBR:
+        bbr_lost(&c.model.bbr, &c.window)
+        return
+    c.window.cwnd = c.window.ssthresh
+    c.prr_delivered = 0
+    c.prr_out = 0
+    c.prr_flight = max(flight, <u64>1)
 
 
 cdef void cc_timed_out(Congestion *c, u64 flight, bint first, ns_t now) noexcept nogil:
     if first:
-        c.ssthresh = _half(c, flight)
-    c.cwnd = c.mss
-    c.credit = 0
+        _reduced(c, flight)
+    if c.kind == BBR:
+        bbr_timed_out(&c.model.bbr, &c.window, first)
+    c.window.cwnd = c.window.mss
+    c.prr_flight = 0
 
 
 cdef void cc_recovered(Congestion *c, ns_t now) noexcept nogil:
-    if c.cwnd < c.ssthresh:
-        return                                  # after a timeout slow start goes on
-    c.cwnd = c.ssthresh
-    c.credit = 0
+    c.prr_flight = 0
+    if c.kind != BBR:
+        c.window.cwnd = c.window.ssthresh
+
+
+cdef void cc_undo(Congestion *c, ns_t now) noexcept nogil:
+    c.prr_flight = 0
+    if c.prior_cwnd == 0:
+        return
+    if c.kind == BBR:
+        bbr_undo(&c.model.bbr, &c.window)
+    c.window.cwnd = max(c.window.cwnd, c.prior_cwnd)
+    c.window.ssthresh = max(c.window.ssthresh, c.prior_ssthresh)
+    c.prior_cwnd = 0
 
 
 cdef void cc_restarted(Congestion *c, ns_t now) noexcept nogil:
-    cdef u64 first = <u64>INITIAL_SEGMENTS * c.mss
-    if c.cwnd > first:
-        c.ssthresh = c.cwnd if c.cwnd > c.ssthresh or c.ssthresh >= CWND_MAX else c.ssthresh
-        c.cwnd = first
+    cdef Window *w = &c.window
+    cdef u64 first = <u64>INITIAL_SEGMENTS * w.mss
+    if c.kind != BBR and w.cwnd > first:
+        w.ssthresh = w.cwnd if w.cwnd > w.ssthresh or w.ssthresh >= CWND_MAX else w.ssthresh
+        w.cwnd = first
+
+
+cdef void cc_resumed(Congestion *c, ns_t now) noexcept nogil:
+    if c.kind == BBR:
+        bbr_restarted(&c.model.bbr, &c.window, now)
 
 
 @cython.final
@@ -76,11 +156,28 @@ cdef class _Congestion:
 
     cdef Congestion c
 
-    def __cinit__(self, mss: int) -> None:
-        cc_init(&self.c, RENO, mss)
+    def __cinit__(self, mss: int, kind: str = "reno") -> None:
+        cc_init(&self.c, <CongestionKind><int>NAMES.index(kind), mss, 0)
 
-    def acked(self, acked: int, limited: bool = True, now: int = 0) -> None:
-        cc_acked(&self.c, acked, limited, now)
+    def acked(self, acked: int, limited: bool = True, now: int = 0, *, flight: int = 0, lost: int = 0, recovering: bool = False) -> None:
+        cdef Delivery d
+        d.bytes = acked
+        d.total = acked
+        d.prior = 0
+        d.lost = lost
+        d.flight = flight
+        d.before = flight + acked
+        d.rate = 0
+        d.rate_limited = not limited
+        d.limited = limited
+        d.recovering = recovering
+        d.timed_out = False
+        d.rtt = 0
+        d.srtt = 0
+        cc_delivered(&self.c, &d, now)
+
+    def sent(self, length: int) -> None:
+        cc_sent(&self.c, length)
 
     def lost(self, flight: int, now: int = 0) -> None:
         cc_lost(&self.c, flight, now)
@@ -91,13 +188,16 @@ cdef class _Congestion:
     def recovered(self, now: int = 0) -> None:
         cc_recovered(&self.c, now)
 
+    def undo(self, now: int = 0) -> None:
+        cc_undo(&self.c, now)
+
     def restarted(self, now: int = 0) -> None:
         cc_restarted(&self.c, now)
 
     @property
     def cwnd(self) -> int:
-        return self.c.cwnd
+        return self.c.window.cwnd
 
     @property
     def ssthresh(self) -> int:
-        return self.c.ssthresh
+        return self.c.window.ssthresh

@@ -36,7 +36,8 @@ from pyslirp.engine.protocols.tcp.options cimport (
 from pyslirp.engine.protocols.tcp.receive cimport (
     RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
     rcv_init, rcv_reported, rcv_sack_blocks, rcv_segment)
-from pyslirp.engine.protocols.tcp.recovery cimport recovery_duplicate_ack, recovery_new_ack, recovery_sacks
+from pyslirp.engine.protocols.tcp.recovery cimport (
+    recovery_began, recovery_duplicate_ack, recovery_new_ack, recovery_repeated_ack, recovery_sacks)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_timeout, rtt_ts_clock
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, CLOSE_WAIT, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN,
@@ -72,11 +73,14 @@ cdef void tcp_init(ChunkPool *pool, Tcp *t, u64 iss, u16 our_mss, u32 ts_offset)
     t.snd.mss = our_mss if our_mss < MSS_DEFAULT else MSS_DEFAULT
     snd_init(&t.snd, pool, iss)
     rtt_init(&t.rtt)
-    cc_init(&t.cc, RENO, t.snd.mss)
+    cc_init(&t.cc, RENO, t.snd.mss, 0)      # anew with the guest's SYN, and as the network is told
     rcv_init(&t.rcv, pool, 0, _first_window(t))
     t.at_retransmit = ns_never()
     t.at_ack = ns_never()
     t.at_life = ns_never()
+    t.at_probe = ns_never()
+    t.at_reorder = ns_never()
+    t.at_pace = ns_never()
 
 
 cdef inline u32 _first_window(const Tcp *t) noexcept nogil:
@@ -123,7 +127,7 @@ cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept 
     t.snd.wnd_max = syn.window
     t.snd.wl1 = t.rcv.irs
     t.snd.wl2 = t.snd.iss
-    cc_init(&t.cc, RENO, mss)
+    cc_init(&t.cc, env.congestion, mss, now)
 
 
 cdef void tcp_hold(TcpEnv *env, Flow *flow, Tcp *t, const Packet *syn, ns_t now) noexcept nogil:
@@ -172,6 +176,9 @@ cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_gu
     t.host_finished = True
     t.rcv.first_pending = 0
     t.at_retransmit = ns_never()
+    t.at_probe = ns_never()
+    t.at_reorder = ns_never()
+    t.at_pace = ns_never()
     t.at_ack = ns_never()
     t.at_life = ns_never()
     tcp_enter(t, EV_ABORT)
@@ -213,7 +220,7 @@ cdef void tcp_end(Tcp *t, TcpEvent event) noexcept nogil:
 
 
 cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil:
-    cdef ns_t first = t.at_retransmit
+    cdef ns_t first = min(t.at_retransmit, t.at_probe, t.at_reorder, t.at_pace)
     if t.at_ack < first:
         first = t.at_ack
     return t.at_life if t.at_life < first else first
@@ -298,9 +305,10 @@ cdef void _answer(TcpEnv *env, Tcp *t, u32 length, ns_t now) noexcept nogil:
 cdef void _established(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     # What the timer did to the handshake says nothing about data; only when it fired more than once do they begin with a
     # single segment (RFC 6928 section 2), and with a longer timeout (RFC 6298 5.7).
-    cc_init(&t.cc, RENO, t.snd.mss)
+    cc_init(&t.cc, env.congestion, t.snd.mss, now)
+    recovery_began(t)
     if t.tries > 1:
-        t.cc.cwnd = t.snd.mss
+        t.cc.window.cwnd = t.snd.mss
     if t.tries:
         rtt_lost_syn(&t.rtt)
     t.snd.recovering = False
@@ -351,7 +359,7 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
             _reset_segment(env, flow, p.ack, 0, False)
             return False
         tcp_enter(t, EV_ACK_OF_SYN)
-        recovery_new_ack(t, ack, o, now)
+        recovery_new_ack(env, t, ack, o, now)
         _take_window(t, p, seq, ack)
         _established(env, flow, t, now)
         return True
@@ -361,16 +369,16 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
         return False
     _take_window(t, p, seq, ack)
     if ack > t.snd.una:
-        if recovery_new_ack(t, ack, o, now):
+        if recovery_new_ack(env, t, ack, o, now):
             _fin_acknowledged(t, now)
         if t.sack and o.sack_count:
             recovery_sacks(env, t, o, now)
-            t.snd.duplicates = 0                # it has moved SND.UNA: no duplicate (RFC 6675 section 5)
+    elif ack == t.snd.una and t.sack and o.sack_count:
+        recovery_sacks(env, t, o, now)          # a D-SACK may come when nothing is in flight any more
     elif ack == t.snd.una and t.snd.nxt > t.snd.una:
-        if t.sack:
-            if o.sack_count:
-                recovery_sacks(env, t, o, now)
-        elif p.payload_bytes == 0 and wnd == t.snd.wnd and not p.tcp_flags & (TCP_FIN | TCP_SYN):
+        if t.sack and p.payload_bytes == 0 and wnd == t.snd.wnd:
+            recovery_repeated_ack(t)
+        elif not t.sack and p.payload_bytes == 0 and wnd == t.snd.wnd and not p.tcp_flags & (TCP_FIN | TCP_SYN):
             recovery_duplicate_ack(env, t, now)
     return True
 

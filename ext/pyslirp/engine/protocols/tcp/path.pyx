@@ -44,7 +44,7 @@ cdef void _set(Tcp *t, u32 mss) noexcept nogil:
     if t.mss_whole == 0:
         t.mss_whole = t.snd.mss
     t.snd.mss = mss
-    t.cc.mss = mss
+    t.cc.window.mss = mss
 
 
 cdef u32 _plateau(u32 mtu, bint v4) noexcept nogil:
@@ -91,5 +91,5 @@ cdef void path_widen(Tcp *t, ns_t now) noexcept nogil:
     # Not before something was acknowledged: a guest that is still silent has not seen the smaller ones either.
     if t.mss_whole and now >= t.mss_until and t.rtt.backoff == 0:
         t.snd.mss = t.mss_whole
-        t.cc.mss = t.mss_whole
+        t.cc.window.mss = t.mss_whole
         t.mss_whole = 0

@@ -18,23 +18,26 @@ from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport TCP_NO_MEMORY, TCP_PROBE, TCP_RETRANSMIT, TCP_TIMED_OUT
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN
-from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted
+from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_resumed
 from pyslirp.engine.protocols.tcp.connection cimport (
     DELAYED_ACK_MS, FIN_WAIT_2_SECONDS, HALF_CLOSED_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS,
     STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over,
     tcp_send)
 from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
+from pyslirp.engine.protocols.tcp.rate cimport rate_limited
 from pyslirp.engine.protocols.tcp.receive cimport (
     rcv_has_blocks, rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due)
-from pyslirp.engine.protocols.tcp.recovery cimport recovery_timeout
+from pyslirp.engine.protocols.tcp.recovery cimport (
+    recovery_judge, recovery_late, recovery_may_probe, recovery_probe_timeout, recovery_sent, recovery_timeout)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, EV_2MSL, EV_CLOSE, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_has_new, snd_next, snd_ready, snd_sent,
-    snd_sound)
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_flight, snd_has_new, snd_lose_last,
+    snd_lose_none, snd_next, snd_ready, snd_sent, snd_sound)
+from pyslirp.engine.protocols.tcp.window cimport CWND_MAX
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
@@ -44,6 +47,7 @@ cdef enum:
     PIECES_TO_HOST = 128        # of one sendmsg
     PIECES_FROM_HOST = 16       # of one recvmsg: 256 KiB
     READ_PER_RUN = 1048576      # bytes of one flow read from the host in one run: the others wait no longer
+    QUANTUM_MS = 1              # what a paced flow sends at once: fewer wake-ups, and bursts that any queue takes
 
 
 cdef inline ns_t _seconds(i64 n) noexcept nogil:
@@ -121,7 +125,7 @@ cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
 
 cdef u64 _read_ahead(const Tcp *t) noexcept nogil:
     """How many bytes may wait for the guest: twice the congestion window, so that an ACK always finds the next flight ready."""
-    cdef u64 wanted = 2 * t.cc.cwnd
+    cdef u64 wanted = 2 * t.cc.window.cwnd
     if wanted < t.snd.limit:
         wanted = t.snd.limit
     return wanted if wanted < SND_BUFFER_MAX else SND_BUFFER_MAX
@@ -162,46 +166,93 @@ cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
 
 # -- a run ------------------------------------------------------------------------------------------------------------
 
+cdef void _spend(Tcp *t, u32 length, ns_t now) noexcept nogil:
+    """`length` bytes have left.  A flow that has waited, or was woken late, may make up for one quantum."""
+    cdef ns_t quantum = <ns_t>QUANTUM_MS * MILLISECOND
+    if t.cc.window.pace == 0:
+        return
+    if t.paced < now - quantum:
+        t.paced = now - quantum
+    t.paced += <ns_t>(<u64>length * 1000000 // t.cc.window.pace * 1000 + <u64>length * 1000000 % t.cc.window.pace * 1000 // t.cc.window.pace)
+
+
+cdef void _send_syn(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    cdef NextSegment next
+    next.kind = SEGMENT_NEW
+    next.seq = t.snd.iss
+    next.length = 0
+    next.syn = True
+    next.fin = False
+    if snd_ready(&t.snd, &next) and tcp_send(env, flow, t, next.seq, 0, TCP_SYN | (TCP_ACK if t.state == SYN_RCVD else 0), now):
+        snd_sent(&t.snd, &next, now)
+
+
+cdef u32 _most(TcpEnv *env, Flow *flow, Tcp *t) noexcept nogil:
+    """Payload bytes of the largest segment that may go out now."""
+    cdef u64 most = env.burst(env.ctx, flow), quantum
+    if t.cc.window.pace:
+        quantum = t.cc.window.pace * QUANTUM_MS // 1000
+        if most > quantum:
+            most = quantum
+    most = most // t.snd.mss * t.snd.mss
+    if rcv_has_blocks(&t.rcv) or t.urgent_out or most < t.snd.mss:
+        most = t.snd.mss - (36 if t.sack and rcv_has_blocks(&t.rcv) else 0)
+    return <u32>most
+
+
+cdef void _resume(Tcp *t, const Flow *flow, ns_t now) noexcept nogil:
+    """Something may be sent, and nothing is in flight."""
+    if t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
+        cc_restarted(&t.cc, now)
+    if t.snd.rate.limited and snd_has_new(&t.snd):
+        cc_resumed(&t.cc, now)
+
+
 cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcept nogil:
     cdef NextSegment next
     cdef u32 most
+    cdef ns_t until = now
     cdef u8 flags
-    if t.snd.nxt == t.snd.iss:                  # the SYN itself
-        next.kind = SEGMENT_NEW
-        next.seq = t.snd.iss
-        next.length = 0
-        next.syn = True
-        next.fin = False
-        flags = TCP_SYN | (TCP_ACK if t.state == SYN_RCVD else 0)
-        if snd_ready(&t.snd, &next) and tcp_send(env, flow, t, next.seq, 0, flags, now):
-            snd_sent(&t.snd, &next, now)
+    t.at_pace = ns_never()
+    if t.snd.nxt == t.snd.iss:
+        _send_syn(env, flow, t, now)
         return
-    if t.snd.count == 0 and t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
-        cc_restarted(&t.cc, now)
-    most = env.burst(env.ctx, flow) // t.snd.mss * t.snd.mss
     if t.urgent_out and t.urgent_out <= t.snd.una:
         t.urgent_out = 0
-    if rcv_has_blocks(&t.rcv) or t.urgent_out or most < t.snd.mss:
-        most = t.snd.mss - (36 if t.sack and rcv_has_blocks(&t.rcv) else 0)
+    if t.snd.count == 0:
+        _resume(t, flow, now)
+    most = _most(env, flow, t)
     while True:
-        snd_next(&t.snd, t.cc.cwnd, t.snd.mss if t.snd.lost_bytes and most > t.snd.mss else most, force, &next)
+        snd_next(&t.snd, t.cc.window.cwnd, t.snd.mss if t.snd.lost_bytes and most > t.snd.mss else most, force, &next)
         if next.kind == SEGMENT_NONE:
-            return
+            break
         if not snd_ready(&t.snd, &next):
             count(env.counters, TCP_NO_MEMORY)
             return
+        # A quantum at once, and nothing more before that would have left at the pace.
+        if t.cc.window.pace and t.paced > until and not force and not t.snd.repeat_now:
+            t.at_pace = t.paced
+            return
+        until = now + <ns_t>QUANTUM_MS * MILLISECOND
         flags = TCP_ACK | (TCP_FIN if next.fin else 0) | (TCP_PSH if next.push and next.length else 0)
         if next.syn:
             flags = TCP_SYN | (TCP_ACK if t.state == SYN_RCVD else 0)
         if t.rcv.unacked_bytes and next.length:
             t.rcv.interactive = True            # data answers data: the next ACK may ride on the next answer
         if not tcp_send(env, flow, t, next.seq, next.length, flags, now):
-            return
+            break
         if next.kind == SEGMENT_AGAIN:
             count(env.counters, TCP_RETRANSMIT)
         elif next.fin:
             tcp_enter(t, EV_CLOSE)
         snd_sent(&t.snd, &next, now)
+        recovery_sent(t, next.length, next.kind == SEGMENT_AGAIN, now)
+        _spend(t, next.length, now)
+        if next.kind == SEGMENT_NEW:
+            t.at_probe = ns_never()             # a new flight, a new probe (RFC 8985 7.2)
+    if not t.blocked and t.snd.lost_bytes == 0 and ((not snd_has_new(&t.snd) and snd_flight(&t.snd) < t.cc.window.cwnd)
+                                                    or t.cc.window.probing_low):
+        rate_limited(&t.snd.rate, snd_flight(&t.snd))
 
 
 cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
@@ -226,12 +277,23 @@ cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil
 
 
 cdef void _arm(Tcp *t, ns_t now) noexcept nogil:
-    """The retransmission timer while something is in flight, the persist timer while something waits for the window (or memory)."""
+    """While something is in flight: the tail loss probe's timer, or the retransmission timer.  While something waits for the window
+    (or memory): the persist timer."""
     if t.snd.una < t.snd.nxt:
+        if recovery_may_probe(t):
+            if t.at_probe == ns_never():
+                t.at_probe = now + min(recovery_probe_timeout(t), rtt_timeout(&t.rtt))
+            t.persisting = False
+            t.at_retransmit = ns_never()        # one at a time: it is set when the probe is out (RFC 8985 7.2)
+            return
+        t.at_probe = ns_never()
         if t.at_retransmit == ns_never() or t.persisting:
             t.persisting = False
             t.at_retransmit = now + rtt_timeout(&t.rtt)
-    elif (snd_has_new(&t.snd) or (t.host_readable and not t.host_ended and bq_length(&t.snd.queue) == 0)) and t.snd.nxt > t.snd.iss:
+        return
+    t.at_probe = ns_never()
+    t.at_reorder = ns_never()
+    if (snd_has_new(&t.snd) or (t.host_readable and not t.host_ended and bq_length(&t.snd.queue) == 0)) and t.snd.nxt > t.snd.iss:
         if not t.persisting:
             t.persisting = True
             t.at_retransmit = now + rtt_timeout(&t.rtt)
@@ -264,6 +326,7 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         tcp_host_failed(env, flow, t, t.host_error)
         return
     if t.state != CLOSED and t.state != TIME_WAIT:
+        recovery_judge(env, t, now)
         path_widen(t, now)
         _output(env, flow, t, False, now)
     if t.state != CLOSED and t.state != SYN_SENT:
@@ -278,6 +341,9 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         _arm(t, now)
     else:
         t.at_retransmit = ns_never()
+        t.at_probe = ns_never()
+        t.at_reorder = ns_never()
+        t.at_pace = ns_never()
 
 
 cdef ns_t _patience(const Tcp *t) noexcept nogil:
@@ -296,6 +362,31 @@ cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noe
         return
     recovery_timeout(env, t, now)
     path_timeout(env, flow, t, now)
+
+
+cdef void _probe_tail(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    """Tail loss probe (RFC 8985 7.3): new data where there are some and the guest's window allows it, else the last segment
+    again.  Its ACK tells RACK what is lost."""
+    cdef NextSegment next
+    cdef u32 most = min(_most(env, flow, t), t.snd.mss)
+    count(env.counters, TCP_PROBE)
+    t.snd.rack.probe_again = False
+    snd_next(&t.snd, snd_flight(&t.snd) + t.snd.mss, most, False, &next)
+    if next.kind != SEGMENT_NEW:
+        snd_lose_last(&t.snd)
+        t.snd.rack.probe_again = True
+        snd_next(&t.snd, t.snd.mss, most, False, &next)
+    if snd_ready(&t.snd, &next) and tcp_send(
+            env, flow, t, next.seq, next.length,
+            TCP_ACK | (TCP_FIN if next.fin else 0) | (TCP_PSH if next.push and next.length else 0), now):
+        if next.kind == SEGMENT_AGAIN:
+            count(env.counters, TCP_RETRANSMIT)
+        elif next.fin:
+            tcp_enter(t, EV_CLOSE)
+        snd_sent(&t.snd, &next, now)
+        _spend(t, next.length, now)
+    snd_lose_none(&t.snd)                       # what of the last segment did not go out is not lost by that
+    t.snd.rack.probe = t.snd.nxt
 
 
 cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
@@ -350,6 +441,13 @@ cdef void tcp_expire(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         t.rcv.interactive = False               # the answer did not come in time
     if t.at_life <= now:
         _life_timeout(env, flow, t, now)
+    if t.at_reorder <= now:
+        t.at_reorder = ns_never()
+        recovery_late(env, t, now)
+    if t.at_probe <= now:
+        t.at_probe = ns_never()
+        if recovery_may_probe(t):
+            _probe_tail(env, flow, t, now)
     if t.at_retransmit <= now:
         t.at_retransmit = ns_never()
         if t.persisting:
@@ -367,9 +465,15 @@ cdef const char *tcp_unsound(const Flow *flow, const Tcp *t) noexcept nogil:
         return "records of what was sent"
     if not rcv_sound(&t.rcv):
         return "what was received"
-    if over and t.at_retransmit != ns_never():
+    if over and (t.at_retransmit != ns_never() or t.at_probe != ns_never() or t.at_reorder != ns_never() or t.at_pace != ns_never()):
         return "a timer of the dead"
-    if not over and not t.blocked and t.snd.nxt > t.snd.iss and t.at_retransmit == ns_never():
+    if t.at_probe != ns_never() and t.at_retransmit != ns_never():
+        return "a probe beside the retransmission timer"
+    if t.at_pace != ns_never() and t.cc.window.pace == 0 and t.at_pace > t.paced:
+        return "paced without a pace"
+    if t.cc.window.cwnd == 0 or t.cc.window.cwnd > <u64>CWND_MAX:
+        return "the congestion window"
+    if not over and not t.blocked and t.snd.nxt > t.snd.iss and t.at_retransmit == ns_never() and t.at_probe == ns_never():
         if t.snd.una < t.snd.nxt:
             return "in flight without a timer"
         if snd_has_new(&t.snd):

@@ -3,10 +3,10 @@
 The parts are the structs of receive, transmit, rtt and congestion; recovery, connection and relay work on the whole.
 """
 
-from pyslirp.engine.base.ints cimport i32, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.protocols.target cimport HostOps
-from pyslirp.engine.protocols.tcp.congestion cimport Congestion
+from pyslirp.engine.protocols.tcp.congestion cimport Congestion, CongestionKind
 from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX
 from pyslirp.engine.protocols.tcp.receive cimport PieceArena, TcpReceive
 from pyslirp.engine.protocols.tcp.rtt cimport Rtt
@@ -64,7 +64,25 @@ cdef struct TcpEnv:
     u32 (*burst)(void *ctx, Flow *flow) noexcept nogil          # most payload bytes the link takes in one segment
     HostOps host
     Counters *counters
+    CongestionKind congestion   # of connections from now on
     PieceArena arena
+
+# What ACKs have told since the last run; recovery_judge draws the conclusions, once a batch.
+cdef struct Heard:
+    bint any
+    bint moved                  # SND.UNA has
+    bint repeated               # an ACK that moved nothing, and told of nothing new (RFC 8985 7.4.2)
+    bint limited                # cwnd was the limit when the batch began
+    u64 before                  # in flight when the batch began
+    u64 delivered               # Rate.delivered when the batch began
+    u64 lost                    # bytes found lost
+    ns_t rtt                    # best sample; 0: none
+
+# The recovery or the timeout that may yet prove to have been for nothing.
+cdef struct Undo:
+    ns_t at                     # its first retransmission; 0: none was sent, or it is too late
+    i64 owed_bytes              # of retransmissions, those that no D-SACK has told of
+    u64 top                     # SND.NXT when it began: D-SACKs below tell of it
 
 cdef struct Tcp:
     SlabHead slab
@@ -83,8 +101,14 @@ cdef struct Tcp:
     TcpSend snd
     Rtt rtt
     Congestion cc
+    Heard heard
+    Undo undo
+    ns_t paced                  # when what has been sent will have left at the pace
     ns_t at_retransmit          # deadlines; ns_never() when not set.  Retransmission or persist timer
     bint persisting             # at_retransmit is the persist timer
+    ns_t at_probe               # tail loss probe, before at_retransmit is set (RFC 8985 7.2)
+    ns_t at_reorder             # what is late will be lost (RFC 8985 6.2 step 5)
+    ns_t at_pace                # the pace lets more go
     ns_t at_ack                 # delayed ACK
     ns_t at_life                # handshake limit, keepalive, 2MSL
     u32 tries                   # handshake retransmissions, or keepalive probes without an answer

@@ -1,6 +1,8 @@
 """The sending half of a connection: what is in flight, what is lost, what goes next (RFC 9293 3.8, RFC 6675, RFC 6582)."""
 
 from pyslirp.engine.base.ints cimport ns_t, u8, u32, u64
+from pyslirp.engine.protocols.tcp.rack cimport Rack
+from pyslirp.engine.protocols.tcp.rate cimport Rate, RateMark
 from pyslirp.engine.stores.byte_queue cimport ByteQueue
 from pyslirp.engine.stores.chunks cimport ChunkPool
 
@@ -20,6 +22,7 @@ cdef struct SentRecord:
     u64 seq
     u64 end
     ns_t sent
+    RateMark mark
     u8 flags
 
 cdef enum SegmentKind:
@@ -37,7 +40,6 @@ cdef struct NextSegment:
 
 cdef struct AckResult:
     u64 acked                   # sequence numbers newly acknowledged in order
-    u64 known                   # of them, those that were sacked before: they left the network earlier
     ns_t sample                 # RTT sample, or 0
     ns_t again                  # when the latest repetition among what is acknowledged was sent; 0: nothing was repeated
     bint syn_acked
@@ -64,7 +66,11 @@ cdef struct TcpSend:
     u64 lost_bytes              # in records with RECORD_LOST
     u32 lost_hint               # no record before first + lost_hint is LOST
     u64 sacked_top              # highest selectively acknowledged sequence number
-    u32 duplicates              # duplicate ACKs in a row, of a guest without SACK
+    u32 duplicates              # ACKs in a row that moved nothing and told of a segment out of order
+    u64 guessed_bytes           # what the duplicate ACKs of a guest without SACK say has left the network
+    Rack rack
+    Rate rate
+    ns_t heard_sent             # of what is delivered in this batch and was sent once, when the youngest had left; 0: nothing
     bint recovering             # loss recovery until una reaches `recover`
     bint timed_out              # that recovery began with a timeout
     bint repeat_now             # the first lost record goes out whatever the congestion window says
@@ -75,7 +81,8 @@ cdef void snd_init(TcpSend *s, ChunkPool *pool, u64 iss) noexcept nogil
 cdef void snd_free(TcpSend *s) noexcept nogil
 cdef inline u64 snd_flight(const TcpSend *s) noexcept nogil:
     """What we believe to be in the network: sent, not acknowledged, not lost (RFC 6675's pipe)."""
-    return s.nxt - s.una - s.sacked_bytes - s.lost_bytes
+    cdef u64 flight = s.nxt - s.una - s.sacked_bytes - s.lost_bytes
+    return flight - s.guessed_bytes if flight > s.guessed_bytes else 0
 cdef inline u64 snd_data_end(const TcpSend *s) noexcept nogil:
     """Wide sequence number behind the last byte in the queue: where a FIN goes."""
     return s.iss + 1 + s.queue.tail
@@ -86,10 +93,16 @@ cdef inline bint snd_has_new(const TcpSend *s) noexcept nogil:
     return s.nxt < s.iss + 1 + s.queue.tail or (s.fin_wanted and s.nxt == s.iss + 1 + s.queue.tail)
 
 cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil     # una < ack <= nxt
-cdef u64 snd_sacked(TcpSend *s, u64 start, u64 end) noexcept nogil                              # newly sacked bytes
-cdef bint snd_find_losses(TcpSend *s) noexcept nogil                                            # by SACK; True when one more is lost
-cdef void snd_lose_first(TcpSend *s) noexcept nogil                                             # by duplicate or partial ACKs
-cdef void snd_lose_all(TcpSend *s) noexcept nogil                                               # by timeout
+cdef u64 snd_sacked(TcpSend *s, u64 start, u64 end, ns_t now) noexcept nogil                    # newly sacked bytes
+# Losses by time (RFC 8985), with this reordering window; how many bytes more.  due: when there will be more unless something
+# arrives, or ns_never().
+cdef u64 snd_find_losses(TcpSend *s, ns_t window, ns_t now, ns_t *due) noexcept nogil
+cdef u64 snd_lose_first(TcpSend *s) noexcept nogil                                              # by duplicate or partial ACKs
+# By timeout: all that is not sacked; with `window`, of what was sent later than that only the first.
+cdef void snd_lose_late(TcpSend *s, ns_t window, ns_t now) noexcept nogil
+cdef void snd_lose_all(TcpSend *s) noexcept nogil
+cdef void snd_lose_none(TcpSend *s) noexcept nogil                                              # what was held lost was not (RFC 4015)
+cdef void snd_lose_last(TcpSend *s) noexcept nogil                                              # one segment, to probe with (RFC 8985 7.3)
 # What to send next with this congestion window; at most `most` payload bytes; force: past SWS avoidance (persist timer).
 cdef void snd_next(const TcpSend *s, u64 cwnd, u32 most, bint force, NextSegment *next) noexcept nogil
 cdef bint snd_ready(TcpSend *s, const NextSegment *next) noexcept nogil                         # there is room to account for it

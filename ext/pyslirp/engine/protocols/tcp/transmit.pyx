@@ -7,11 +7,13 @@ A record is a run of sequence numbers that left at one instant.  Records lie end
 in them like bytes.  Each is in one of three conditions: in flight; SACKED (the guest has it); LOST (to be sent again).
 Sending a lost one puts it in flight again with AGAIN set.  `sacked_bytes` and `lost_bytes` are the sums over records.
 
-Loss is found three ways.  With SACK: a record is lost when DUPLICATE_THRESHOLD segments above it are sacked (RFC 6675
-IsLost by bytes).  Without: on the third duplicate ACK, and on each partial ACK of the recovery, the first one is lost
-(RFC 6582).  By timeout: all that is not sacked (RFC 5681 3.1, RFC 6675 5.1); the sacked, too, where the guest has taken that
-back.  The first retransmission of a recovery, and that of a partial ACK, waits for no window (`repeat_now`; RFC 5681 3.2
-step 3, RFC 6582 3.2 step 5, RFC 6675 5 step 4.3).
+Loss is found three ways.  With SACK: by time, when what was sent later has arrived (RFC 8985, rack.pyx); a lost retransmission
+like any other.  Without: on the third duplicate ACK, and on each partial ACK of the recovery, the first one is lost (RFC
+6582); that a duplicate ACK means one segment less in the network is kept in `guessed_bytes`, which is what inflates the
+window of RFC 5681 3.2 and what RFC 3042 sends new data for.  By timeout: all that is not sacked (RFC 5681 3.1), with SACK
+only what is late by RACK's measure (RFC 8985 6.3); the sacked, too, where the guest has taken that back.  The first
+retransmission of a recovery, and that of a partial ACK, waits for no window (`repeat_now`; RFC 5681 3.2 step 3, RFC 6582
+3.2 step 5, RFC 6675 5 step 4.3).
 
 What is sent next: a lost record first, then new data within the guest's window and the congestion window, whole segments
 unless it is the last of the data (Nagle is off: the host's writer has decided) or half of the largest window (sender's
@@ -22,13 +24,15 @@ cimport cython
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
 
-from pyslirp.engine.base.ints cimport ns_t, u8, u32, u64
+from pyslirp.engine.base.ints cimport ns_never, ns_t, u8, u32, u64
+from pyslirp.engine.protocols.tcp.rack cimport rack_delivered, rack_init, rack_older
+from pyslirp.engine.protocols.tcp.rate cimport rate_delivered, rate_mark
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_consume, bq_free, bq_init
 from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init
 
 cdef enum:
     RECORDS_FIRST = 16
-    RECORDS_MAX = 65536         # of one connection: 1.5 MiB, for as many segments in flight that each left at a time of its own
+    RECORDS_MAX = 65536         # of one connection: 4 MiB, for as many segments in flight that each left at a time of its own
 
 
 cdef void snd_init(TcpSend *s, ChunkPool *pool, u64 iss) noexcept nogil:
@@ -37,6 +41,7 @@ cdef void snd_init(TcpSend *s, ChunkPool *pool, u64 iss) noexcept nogil:
     s.nxt = iss
     bq_init(&s.queue, pool)
     s.limit = SND_BUFFER_FIRST
+    rack_init(&s.rack)
 
 
 cdef void snd_free(TcpSend *s) noexcept nogil:
@@ -87,6 +92,15 @@ cdef inline void _uncount(TcpSend *s, const SentRecord *record) noexcept nogil:
         s.lost_bytes -= record.end - record.seq
 
 
+cdef void _delivered(TcpSend *s, const SentRecord *record, u64 start, u64 end, ns_t now) noexcept nogil:
+    """[start, end) of `record` is heard of for the first time."""
+    cdef bint again = record.flags & RECORD_AGAIN
+    rate_delivered(&s.rate, &record.mark, record.sent, end - start, now)
+    rack_delivered(&s.rack, record.sent, end, again, now)
+    if not again and record.sent > s.heard_sent:
+        s.heard_sent = record.sent
+
+
 cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
     """Pop what `ack` covers; the youngest of it gives the RTT sample, unless anything of it was sent twice (Karn): what lay
     above a hole has waited for the hole."""
@@ -101,6 +115,8 @@ cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexc
             result.again = max(result.again, record.sent)
         elif not record.flags & RECORD_SACKED:
             sent = record.sent
+        if not record.flags & RECORD_SACKED:
+            _delivered(s, record, record.seq, min(record.end, ack), now)
         if record.end > ack:
             if record.flags & RECORD_SACKED:
                 s.sacked_bytes -= ack - record.seq
@@ -120,11 +136,9 @@ cdef void _acked_samples(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexc
 cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noexcept nogil:
     cdef u64 data_end = snd_data_end(s), data_start = s.iss + 1 + s.queue.head
     result.acked = ack - s.una
-    result.known = s.sacked_bytes
     result.syn_acked = s.una == s.iss
     result.fin_acked = s.fin_wanted and ack > data_end
     _acked_samples(s, ack, now, result)
-    result.known -= s.sacked_bytes
     s.una = ack
     if s.sacked_top < ack:
         s.sacked_top = ack
@@ -135,6 +149,11 @@ cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noe
     if s.count == 0:
         _drop_records(s)
     s.duplicates = 0
+    # A partial ACK is for a retransmission and for segments that duplicates have told of (RFC 6582 3.2 step 5).
+    if result.acked < s.guessed_bytes + s.mss:
+        s.guessed_bytes -= result.acked - s.mss if result.acked > s.mss else 0
+    else:
+        s.guessed_bytes = 0
     s.stalled = now if s.una < s.nxt else 0
 
 
@@ -164,8 +183,25 @@ cdef bint _split(TcpSend *s, u32 index, u64 seq) noexcept nogil:
     return True
 
 
-cdef u64 snd_sacked(TcpSend *s, u64 start, u64 end) noexcept nogil:
-    cdef u64 new = 0
+cdef bint _join(TcpSend *s, u32 index, u64 end) noexcept nogil:
+    """Give the beginning of record `index`, up to `end`, to the sacked one before it, if there is one of its kind."""
+    cdef SentRecord *record = _at(s, index)
+    cdef SentRecord *before
+    if index == 0:
+        return False
+    before = _at(s, index - 1)
+    if before.flags != (record.flags & RECORD_AGAIN) | RECORD_SACKED:
+        return False
+    before.sent = max(before.sent, record.sent)
+    before.end = end
+    if record.flags & RECORD_LOST:
+        s.lost_bytes -= end - record.seq
+    record.seq = end
+    return True
+
+
+cdef u64 snd_sacked(TcpSend *s, u64 start, u64 end, ns_t now) noexcept nogil:
+    cdef u64 new = 0, length
     cdef u32 index
     cdef SentRecord *record
     # RFC 2018 blocks lie above the cumulative ACK and below what was sent; a D-SACK (RFC 2883) or a lie does not.
@@ -182,71 +218,131 @@ cdef u64 snd_sacked(TcpSend *s, u64 start, u64 end) noexcept nogil:
                     break
                 index += 1
                 record = _at(s, index)
+            length = min(record.end, end) - record.seq
+            _delivered(s, record, record.seq, record.seq + length, now)
+            new += length
+            s.sacked_bytes += length
             if record.end > end:
+                if _join(s, index, end):
+                    break
                 if not _split(s, index, end):
+                    s.sacked_bytes -= length
                     break
                 record = _at(s, index)
             _uncount(s, record)
             record.flags = (record.flags & ~<u8>RECORD_LOST) | RECORD_SACKED
-            s.sacked_bytes += record.end - record.seq
-            new += record.end - record.seq
         index += 1
     if new and end > s.sacked_top:
         s.sacked_top = end
     return new
 
 
-cdef void _lose(TcpSend *s, u32 index) noexcept nogil:
+cdef u64 _lose(TcpSend *s, u32 index) noexcept nogil:
     cdef SentRecord *record = _at(s, index)
     if record.flags & (RECORD_SACKED | RECORD_LOST):
-        return
+        return 0
     record.flags |= RECORD_LOST
     s.lost_bytes += record.end - record.seq
     if index < s.lost_hint:
         s.lost_hint = index
+    return record.end - record.seq
 
 
-cdef bint snd_find_losses(TcpSend *s) noexcept nogil:
-    cdef u64 above = 0, before = s.lost_bytes, threshold = (DUPLICATE_THRESHOLD - 1) * <u64>s.mss
-    cdef u32 index = _search(s, s.sacked_top - 1) + 1 if s.sacked_bytes else 0
+cdef u64 snd_find_losses(TcpSend *s, ns_t window, ns_t now, ns_t *due) noexcept nogil:
+    cdef u64 lost = 0
+    cdef u32 index
     cdef SentRecord *record
-    if index > s.count:
-        index = s.count
-    # From the top down: how much is sacked above each hole (RFC 6675 IsLost).  A hole that was filled again is left to
-    # the timeout: its second loss cannot be told from here.
-    while index:
-        index -= 1
+    cdef ns_t late
+    due[0] = ns_never()
+    for index in range(s.count):
         record = _at(s, index)
-        if record.flags & RECORD_SACKED:
-            above += record.end - record.seq
-        elif above > threshold and not record.flags & RECORD_AGAIN:
-            _lose(s, index)
-    return s.lost_bytes > before
+        if record.flags & (RECORD_SACKED | RECORD_LOST):
+            continue
+        if not rack_older(&s.rack, record.sent, record.end):
+            if record.seq >= s.rack.again_top:
+                break                           # from here on all was sent once, and in order
+            continue
+        late = record.sent + s.rack.rtt + window
+        if late <= now:
+            lost += _lose(s, index)
+        elif late < due[0]:
+            due[0] = late
+    return lost
 
 
-cdef void snd_lose_first(TcpSend *s) noexcept nogil:
+cdef u64 snd_lose_first(TcpSend *s) noexcept nogil:
     cdef SentRecord *record
     if s.count == 0:
-        return
+        return 0
     record = _at(s, 0)
     # One segment, not the whole record: the rest of it may have arrived.
     if record.end - record.seq > s.mss and not _split(s, 0, record.seq + s.mss):
-        return
-    _lose(s, 0)
+        return 0
     s.repeat_now = True
+    return _lose(s, 0)
+
+
+cdef bint _has_reneged(TcpSend *s) noexcept nogil:
+    """A guest that has forgotten what it sacked (RFC 2018 section 8) acknowledges up to just there, and no further.  Then
+    nothing of it is believed any more."""
+    cdef u32 index
+    if s.count == 0 or not _at(s, 0).flags & RECORD_SACKED:
+        return False
+    for index in range(s.count):
+        if _at(s, index).flags & RECORD_SACKED:
+            _uncount(s, _at(s, index))
+            _at(s, index).flags &= ~<u8>RECORD_SACKED
+    return True
 
 
 cdef void snd_lose_all(TcpSend *s) noexcept nogil:
     cdef u32 index
-    # A guest that has forgotten what it sacked (RFC 2018 section 8) acknowledges up to just there, and no further.
-    cdef bint reneged = s.count and _at(s, 0).flags & RECORD_SACKED
+    _has_reneged(s)
     for index in range(s.count):
-        if reneged and _at(s, index).flags & RECORD_SACKED:
-            _uncount(s, _at(s, index))
-            _at(s, index).flags &= ~<u8>RECORD_SACKED
         _lose(s, index)
     s.lost_hint = 0
+    s.guessed_bytes = 0
     s.repeat_now = False
+
+
+cdef void snd_lose_late(TcpSend *s, ns_t window, ns_t now) noexcept nogil:
+    cdef u32 index
+    if _has_reneged(s) or s.rack.sent == 0:
+        snd_lose_all(s)
+        return
+    for index in range(s.count):
+        if _at(s, index).sent + s.rack.rtt + window <= now:
+            _lose(s, index)
+    if s.count and not _at(s, 0).flags & RECORD_LOST:
+        snd_lose_first(s)
+    s.repeat_now = s.lost_bytes > 0             # whatever is young and still in flight
+
+
+cdef void snd_lose_none(TcpSend *s) noexcept nogil:
+    cdef u32 index
+    for index in range(s.count):
+        if _at(s, index).flags & RECORD_LOST:
+            _at(s, index).flags &= ~<u8>RECORD_LOST
+    s.lost_bytes = 0
+    s.lost_hint = 0
+    s.repeat_now = False
+
+
+cdef void snd_lose_last(TcpSend *s) noexcept nogil:
+    cdef u32 index = s.count
+    cdef SentRecord *record
+    while index and _at(s, index - 1).flags & RECORD_SACKED:
+        index -= 1
+    if index == 0:
+        return
+    index -= 1
+    record = _at(s, index)
+    if record.end - record.seq > s.mss:
+        if not _split(s, index, record.end - s.mss):
+            return
+        index += 1
+    s.repeat_now = True
+    _lose(s, index)
 
 
 cdef u32 _first_lost(const TcpSend *s) noexcept nogil:
@@ -324,6 +420,7 @@ cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil
     cdef u64 end = next.seq + next.length + (1 if next.syn else 0) + (1 if next.fin else 0)
     cdef SentRecord *record
     cdef u32 index
+    cdef bint idle = snd_flight(s) == 0
     if next.kind == SEGMENT_AGAIN:
         index = _first_lost(s)
         if _at(s, index).end > end:
@@ -332,6 +429,9 @@ cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil
         s.lost_bytes -= record.end - record.seq
         record.flags = (record.flags & ~<u8>RECORD_LOST) | RECORD_AGAIN
         record.sent = now
+        rate_mark(&s.rate, &record.mark, idle, now)
+        if record.end > s.rack.again_top:
+            s.rack.again_top = record.end
         s.lost_hint = index + 1 if s.lost_bytes else 0
         s.repeat_now = False
         return
@@ -348,6 +448,7 @@ cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil
     record.seq = next.seq
     record.end = end
     record.sent = now
+    rate_mark(&s.rate, &record.mark, idle, now)
     record.flags = 0
     s.nxt = end
 
@@ -367,7 +468,9 @@ cdef bint snd_sound(const TcpSend *s) noexcept nogil:
             lost += record.end - record.seq
             if record.flags & RECORD_SACKED or i < s.lost_hint:
                 return False
-    if at != s.nxt or sacked != s.sacked_bytes or lost != s.lost_bytes:
+    if at != s.nxt or sacked != s.sacked_bytes or lost != s.lost_bytes or s.guessed_bytes > s.nxt - s.una:
+        return False
+    if s.rack.sent > 0 and (s.rack.rtt <= 0 or s.rack.minimum <= 0 or s.rack.end > s.nxt or s.rack.forward > s.nxt):
         return False
     return s.nxt <= snd_data_end(s) + 1 and (s.una <= s.iss or s.queue.head == min(s.una - s.iss - 1, s.queue.tail))
 
@@ -416,17 +519,36 @@ cdef class _Send:
         snd_sent(&self.s, &self.next, now)
         return self.next.seq - self.s.iss, self.next.length, bool(self.next.fin), self.next.kind == SEGMENT_AGAIN
 
-    def acknowledged(self, ack: int, now: int) -> tuple[int, int, bool, int]:
-        """What one ACK has told: (numbers newly acknowledged, RTT sample or 0, was it our FIN's, how many were sacked before)."""
+    def acknowledged(self, ack: int, now: int) -> tuple[int, int, bool]:
+        """What one ACK has told: (numbers newly acknowledged, RTT sample or 0, was it our FIN's)."""
         cdef AckResult result
         snd_acknowledged(&self.s, self.s.iss + ack, now, &result)
-        return result.acked, result.sample, bool(result.fin_acked), result.known
+        return result.acked, result.sample, bool(result.fin_acked)
 
-    def sacked(self, start: int, end: int) -> int:
-        return snd_sacked(&self.s, self.s.iss + start, self.s.iss + end)
+    def sacked(self, start: int, end: int, now: int = 0) -> int:
+        return snd_sacked(&self.s, self.s.iss + start, self.s.iss + end, now)
 
-    def find_losses(self) -> bool:
-        return snd_find_losses(&self.s)
+    def find_losses(self, now: int, window: int = 0) -> tuple[int, int | None]:
+        """How many bytes more are lost, and when there will be more."""
+        cdef ns_t due
+        lost = snd_find_losses(&self.s, window, now, &due)
+        return lost, None if due == ns_never() else due
+
+    def lose_late(self, now: int, window: int = 0) -> None:
+        snd_lose_late(&self.s, window, now)
+
+    def lose_last(self) -> None:
+        snd_lose_last(&self.s)
+
+    def lose_none(self) -> None:
+        snd_lose_none(&self.s)
+
+    def guess(self, amount: int) -> None:
+        self.s.guessed_bytes += amount
+
+    @property
+    def delivered(self) -> int:
+        return self.s.rate.delivered - 1        # the SYN's number
 
     def lose_first(self) -> None:
         snd_lose_first(&self.s)

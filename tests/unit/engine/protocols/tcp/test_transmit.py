@@ -58,7 +58,7 @@ def test_a_fin_that_the_window_has_no_number_for_waits() -> None:
     assert half.send(WIDE, 1) is None
     half.acknowledged(1001, 2)
     assert half.send(WIDE, 2) == (1001, 0, True, False)
-    assert half.acknowledged(1002, 3) == (1, 1, True, 0)
+    assert half.acknowledged(1002, 3) == (1, 1, True)
 
 
 @given(st.integers(1, 20_000), st.integers(0, 30_000), st.integers(1, 10))
@@ -76,7 +76,7 @@ def test_the_congestion_window_bounds_the_flight(cwnd: int, amount: int, segment
 
 def test_the_youngest_gives_the_sample() -> None:
     half = sent(3)
-    assert half.acknowledged(2001, 50) == (2000, 48, False, 0)
+    assert half.acknowledged(2001, 50) == (2000, 48, False)
     assert half.una == 2001
     half.acknowledged(3001, 60)
     assert half.used_bytes == 0, "nothing in flight, nothing held"
@@ -86,14 +86,14 @@ def test_what_was_repeated_gives_none() -> None:
     half = sent(3)
     half.lose_first()
     assert half.send(WIDE, 40) == (1, 1000, False, True)
-    assert half.acknowledged(3001, 50) == (3000, 0, False, 0), "Karn; and what lay above the hole has waited for it"
+    assert half.acknowledged(3001, 50) == (3000, 0, False), "Karn; and what lay above the hole has waited for it"
 
 
 def test_an_ack_at_the_time_of_sending_is_a_sample() -> None:
     half = _Send(MSS)
     half.write(bytes(10))
     half.send(WIDE, 7)
-    assert half.acknowledged(11, 7) == (10, 1, False, 0)
+    assert half.acknowledged(11, 7) == (10, 1, False)
 
 
 def test_an_ack_inside_a_segment() -> None:
@@ -112,8 +112,7 @@ def test_blocks_mark_what_they_cover_and_no_more() -> None:
     assert half.conditions() == [
         (1, 1001, "flight"),
         (1001, 1501, "flight"),
-        (1501, 2001, "sacked"),
-        (2001, 2501, "sacked"),
+        (1501, 2501, "sacked"),
         (2501, 3001, "flight"),
     ]
     assert half.sacked(1501, 2501) == 0
@@ -129,24 +128,38 @@ def test_blocks_that_make_no_sense_mark_nothing(start: int, end: int) -> None:
     assert half.sound
 
 
-def test_lost_is_what_more_than_two_segments_were_sacked_above() -> None:
-    """RFC 6675 IsLost, by bytes."""
+def test_lost_is_what_was_sent_before_what_has_arrived() -> None:
+    """RFC 8985 6.2 step 5; segments were sent at 1, 2, ... 8, and a round trip takes 100."""
     half = sent(8)
-    half.sacked(3001, 5001)
-    assert not half.find_losses()
-    half.sacked(6001, 7001)
-    assert half.find_losses()
-    assert words(half) == ["lost"] * 3 + ["sacked"] * 2 + ["flight", "sacked", "flight"]
-    assert not half.find_losses(), "no more than before"
+    half.sacked(3001, 5001, now=105)
+    assert half.find_losses(105, window=10) == (0, 1 + 100 + 10)
+    assert half.find_losses(112, window=10) == (2000, 3 + 100 + 10)
+    assert words(half) == ["lost"] * 2 + ["flight", "sacked", "sacked"] + ["flight"] * 3
+    assert half.find_losses(112) == (1000, None), "without a window"
+    assert half.find_losses(112) == (0, None), "no more than before"
 
 
-def test_a_repeated_one_is_not_lost_again_by_what_was_sacked_before() -> None:
+def test_a_lost_repetition_is_lost_again() -> None:
     half = sent(5)
-    half.sacked(1001, 5001)
-    assert half.find_losses()
-    half.send(WIDE, 9)
-    assert not half.find_losses()
-    assert words(half)[0] == "again"
+    half.sacked(1001, 3001, now=103)
+    assert half.find_losses(103)[0] == 1000
+    half.send(WIDE, 110)
+    assert half.find_losses(110) == (0, None)
+    half.write(bytes(MSS))
+    half.send(WIDE, 120)
+    half.sacked(5001, 6001, now=220)
+    assert half.find_losses(220)[0] == 3000, "it was sent before what has arrived, and so were the fourth and fifth"
+    assert words(half)[0] == "lost"
+
+
+def test_what_was_sacked_stays_one_record() -> None:
+    half = _Send(MSS)
+    half.write(bytes(50 * MSS))
+    half.send(WIDE, 1, most=50 * MSS)
+    for segment in range(1, 40):
+        half.sacked(1001, 1001 + segment * MSS, now=50)
+    assert half.conditions() == [(1, 1001, "flight"), (1001, 40001, "sacked"), (40001, 50001, "flight")]
+    assert half.delivered == 39 * MSS
 
 
 # -- repeating --------------------------------------------------------------------------------------------------------
@@ -186,6 +199,38 @@ def test_a_timeout_believes_no_more_where_the_guest_has_reneged() -> None:
     assert half.sound
 
 
+def test_a_timeout_loses_the_first_and_what_is_late() -> None:
+    """RFC 8985 6.3: what was sent a moment ago is not lost because the first is."""
+    half = sent(4)
+    half.acknowledged(1001, 101)
+    half.write(bytes(MSS))
+    half.send(WIDE, 200)
+    half.lose_late(250, window=10)
+    assert words(half) == ["lost", "lost", "lost", "flight"]
+    half.lose_none()
+    assert words(half) == ["flight"] * 4
+    assert half.flight == 4 * MSS
+
+
+def test_the_last_segment_is_the_probe() -> None:
+    half = sent(3)
+    half.sacked(2501, 3001, 9)
+    half.lose_last()
+    assert words(half) == ["flight", "flight", "lost", "sacked"]
+    assert half.send(MSS, 9) == (2001, 500, False, True), "whatever the window"
+
+
+def test_a_duplicate_ack_is_a_segment_less_in_flight() -> None:
+    half = sent(5)
+    half.guess(2 * MSS)
+    assert half.flight == 3 * MSS
+    half.acknowledged(2001, 9)
+    assert half.flight == 2 * MSS, "one was a repetition, and one the duplicate told of"
+    half.acknowledged(5001, 10)
+    assert half.flight == 0
+    assert half.sound
+
+
 def test_a_repetition_may_be_shorter_than_what_was_sent() -> None:
     half = sent(2)
     half.lose_all()
@@ -203,6 +248,9 @@ class Machine(RuleBasedStateMachine):
         self.written = 0
         self.now = 1
         self.model: dict[int, str] = {}
+        self.when: dict[int, int] = {}
+        self.youngest = 0
+        self.delivered = 0
         self.fin = False
 
     @rule(length=st.integers(1, 5000))
@@ -232,15 +280,15 @@ class Machine(RuleBasedStateMachine):
         for number in range(seq, seq + length + fin):
             assert not again or self.model[number] == "lost"
             self.model[number] = "again" if again else "flight"
+            self.when[number] = self.now
 
     @rule(share=st.floats(0, 1))
     def acknowledge(self, share: float) -> None:
         ack = self.half.una + round((self.half.nxt - self.half.una) * share)
         if ack > self.half.una:
             self.now += 1
-            known = sum(word == "sacked" for number, word in self.model.items() if number < ack)
-            acked, _, fin, sacked = self.half.acknowledged(ack, self.now)
-            assert sacked == known
+            self._deliver([number for number in self.model if number < ack])
+            acked, _, fin = self.half.acknowledged(ack, self.now)
             assert fin == (self.fin and ack == self.written + 2)
             gone = [number for number in self.model if number < ack]
             assert acked == len(gone)
@@ -252,21 +300,32 @@ class Machine(RuleBasedStateMachine):
         first = self.half.una + round((self.half.nxt - self.half.una) * start)
         last = min(first + length, self.half.nxt)
         covered = [number for number in range(first, last) if self.model[number] != "sacked"]
-        assert self.half.sacked(first, last) == len(covered)
+        self._deliver(covered)
+        assert self.half.sacked(first, last, self.now) == len(covered)
         for number in covered:
             self.model[number] = "sacked"
 
+    def _deliver(self, numbers: list[int]) -> None:
+        for number in numbers:
+            if self.model[number] != "sacked":
+                self.delivered += 1
+                if self.model[number] == "flight":
+                    self.youngest = max(self.youngest, self.when[number])
+
     @rule()
     def find_losses(self) -> None:
-        above = 0
-        before = sum(word == "lost" for word in self.model.values())
-        for number in sorted(self.model, reverse=True):
-            if self.model[number] == "sacked":
-                above += 1
-            elif above > 2 * MSS and self.model[number] == "flight":
-                self.model[number] = "lost"
-        grown = sum(word == "lost" for word in self.model.values()) > before
-        assert self.half.find_losses() == grown
+        """With no window: all that was sent before the youngest that has arrived, and nothing that was sent after it.  (Of one
+        instant, the order of numbers decides; of repetitions, what their round trip teaches.)"""
+        before = dict(self.model)
+        lost, _ = self.half.find_losses(self.now)
+        for start, end, word in self.half.conditions():
+            for number in range(start, end):
+                self.model[number] = word
+        new = [number for number, word in self.model.items() if word == "lost" and before[number] != "lost"]
+        assert lost == len(new)
+        assert all(before[number] in {"flight", "again"} for number in new)
+        for number, word in self.model.items():
+            assert word in {"lost", "sacked"} or self.when[number] >= self.youngest
 
     @rule()
     def time_out(self) -> None:
@@ -281,6 +340,7 @@ class Machine(RuleBasedStateMachine):
         assert self.half.sound
         found = {number: word for start, end, word in self.half.conditions() for number in range(start, end)}
         assert found == self.model
+        assert self.half.delivered == self.delivered
         assert self.half.flight == sum(word in {"flight", "again"} for word in self.model.values())
 
 
