@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from pathlib import Path
 
 from pyslirp.addresses import Mac
 from pyslirp.config.dhcp import StaticLease
+from pyslirp.config.ipv6 import ROUTER_LINK_LOCAL
 from pyslirp.config.stack import Config
 from pyslirp.links.base import STREAM_MTU
 from pyslirp.links.interface import InterfaceSettings
@@ -20,16 +21,20 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 def first_guest(config: Config) -> tuple[Config, InterfaceSettings]:
     """What the interface of a guest without DHCP is to have: the first address of the pool, to which hostfwd leads.
 
-    In the Config that comes back DHCP keeps that address for the interface's MAC address.
+    In the Config that comes back DHCP keeps that address for the interface's MAC address.  It is one of IPv6 only where
+    there is no IPv4; beside IPv4 the guest's kernel configures itself.
     """
-    start, net = config.dhcp.start, config.network.net
+    network = config.network
+    start = config.dhcp.default_guest(network)
     mac = next((lease.mac for lease in config.dhcp.static if lease.address == start), None)
     if mac is None:
         mac = random_mac()
         static = (*config.dhcp.static, StaticLease(mac, start))
         config = replace(config, dhcp=replace(config.dhcp, static=static))
-    address = IPv4Interface((start, net.prefixlen))
-    return config, InterfaceSettings(address, config.network.host, config.network.mtu or STREAM_MTU, mac)
+    length = network.net.prefixlen if start.version == 4 else network.prefix6.prefixlen
+    gateway = network.host if start.version == 4 else ROUTER_LINK_LOCAL
+    address = ip_interface((start, length))
+    return config, InterfaceSettings(address, gateway, network.mtu or STREAM_MTU, mac)
 
 
 def random_mac(numbers: Callable[[int], bytes] = os.urandom) -> Mac:
@@ -40,7 +45,7 @@ def random_mac(numbers: Callable[[int], bytes] = os.urandom) -> Mac:
 
 def resolv_conf(config: Config) -> str:
     """The host's /etc/resolv.conf with the network's name server in place of the host's (resolv.conf(5))."""
-    lines = [f"nameserver {config.dns.address}"]
+    lines = [f"nameserver {config.dns.address if config.network.ipv4 else config.dns.address6}"]
     if config.dns.search:
         lines.append(f"search {' '.join(config.dns.search)}")
     ours = {line.split()[0] for line in lines}

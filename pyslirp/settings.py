@@ -36,6 +36,7 @@ def dhcp_settings(config: Config, mtu: int) -> DhcpSettings:
 
 def dhcp6_settings(config: Config, mac: Mac) -> Dhcp6Settings:
     """DHCPv6's; `mac` is the gateway's."""
+    boot = config.boot
     return Dhcp6Settings(
         prefix=config.network.prefix6,
         host=config.network.host6,
@@ -50,7 +51,8 @@ def dhcp6_settings(config: Config, mac: Mac) -> Dhcp6Settings:
         domainname=config.dhcp.domainname,
         search=config.dns.search,
         restrict=config.network.restrict,
-        bootfile_url=_bootfile_url(config),
+        bootfile_url=None if boot.bootfile is None else _url(config, boot.bootfile),
+        bootfile_urls={number: _url(config, one.name) for one in reversed(boot.by_client) for number in one.architectures},
     )
 
 
@@ -88,10 +90,9 @@ def _boot(config: Config) -> BootSettings:
     return BootSettings(boot.bootfile, by_architecture, for_ipxe, server, boot.server_name)
 
 
-def _bootfile_url(config: Config) -> str | None:
+def _url(config: Config, name: str) -> str:
     """What DHCPv6 names: the URL as it is, or a file of the TFTP server here, or of the one that is named."""
-    name = config.boot.bootfile
-    if name is None or "://" in name:
+    if "://" in name:
         return name
     server = config.boot.server_name or f"[{config.network.host6}]"
     return f"tftp://{server}/{name.lstrip('/')}"

@@ -6,7 +6,7 @@ import argparse
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pyslirp._version import __version__
 from pyslirp.cli.arguments import (
@@ -148,7 +148,7 @@ def announce(
     config: Config, listening: list[ListenAddress], connecting: list[ConnectAddress], forwarding: list[str]
 ) -> None:
     """Say where guests join, with the arguments that QEMU needs."""
-    lines = [f"pyslirp {__version__}: {config.network.net}, gateway {config.network.host}, DNS {config.dns.address}"]
+    lines = [f"pyslirp {__version__}: {'; '.join(_plans(config))}"]
     for listener in listening:
         lines.append(f"listening at {listener}")
         netdev = peer_netdev(listener, config.network.id)
@@ -158,3 +158,12 @@ def announce(
     lines += [f"connecting to {address}" for address in connecting]
     lines += [f"forwarding {rule}" for rule in forwarding]
     print("\n".join(lines), flush=True)
+
+
+def _plans(config: Config) -> Iterator[str]:
+    """The addresses of each family that is spoken."""
+    network, dns = config.network, config.dns
+    if network.ipv4:
+        yield f"{network.net}, gateway {network.host}, DNS {dns.address}"
+    if network.ipv6:
+        yield f"{network.prefix6}, gateway {network.host6}, DNS {dns.address6}"

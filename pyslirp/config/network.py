@@ -142,7 +142,7 @@ class NetworkConfig:
     outbound6: IPv6Address | None = None  #: the same for its IPv6 sockets
     restrict: bool = False  #: nothing leaves the network but what hostfwd lets in and the services here answer
     ipv4: bool = True  #: IPv4 is spoken
-    ipv6: bool = False  #: IPv6 is spoken
+    ipv6: bool = True  #: IPv6 is spoken
     prefix6: IPv6Network = DEFAULT_PREFIX  #: the guests' IPv6 prefix; SLAAC works in a /64 only, DHCPv6 in any
     host6: IPv6Address = DEFAULT_HOST6  #: the gateway, alias of the host's ::1
     mtu: int | None = None  #: bytes of an IP packet, MIN_MTU to MAX_MTU; None: the most that the network's links carry

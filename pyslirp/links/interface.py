@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import NamedTuple
 
-from pyslirp.addresses import Mac
+from pyslirp.addresses import Address, Mac
 from pyslirp.errors import LinkError
 from pyslirp.links.netlink import (
     NLM_F_CREATE,
@@ -28,8 +28,8 @@ _PUT = NLM_F_CREATE | NLM_F_REPLACE
 class InterfaceSettings(NamedTuple):
     """What an interface is to have."""
 
-    address: IPv4Interface
-    gateway: IPv4Address  #: of the default route
+    address: IPv4Interface | IPv6Interface
+    gateway: Address  #: of the default route
     mtu: int  #: bytes of an IP packet
     mac: Mac | None = None  #: None: the one that the kernel has chosen
 

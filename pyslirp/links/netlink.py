@@ -14,9 +14,11 @@ import itertools
 import os
 import socket
 import struct
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from types import TracebackType
 from typing import Self
+
+from pyslirp.addresses import Address
 
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 20, 24
 NLMSG_ERROR = 2
@@ -24,6 +26,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x400
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_MTU = 1, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_NODAD = 0x2
 RTA_OIF, RTA_GATEWAY = 4, 5
 RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
 
@@ -49,16 +52,21 @@ def link_message(index: int, *, up: bool = False, mtu: int | None = None, mac: b
     return _LINK.pack(socket.AF_UNSPEC, 0, index, flag, flag) + attributes
 
 
-def address_message(index: int, address: IPv4Interface) -> bytes:
-    """Body of RTM_NEWADDR."""
-    raw, broadcast = address.ip.packed, address.network.broadcast_address.packed
-    fixed = _ADDRESS.pack(socket.AF_INET, address.network.prefixlen, 0, RT_SCOPE_UNIVERSE, index)
-    return fixed + _attribute(IFA_LOCAL, raw) + _attribute(IFA_ADDRESS, raw) + _attribute(IFA_BROADCAST, broadcast)
+def address_message(index: int, address: IPv4Interface | IPv6Interface) -> bytes:
+    """Body of RTM_NEWADDR; an IPv6 address is usable at once (no duplicate address detection)."""
+    raw, length = address.ip.packed, address.network.prefixlen
+    if address.version == 6:
+        fixed = _ADDRESS.pack(socket.AF_INET6, length, IFA_F_NODAD, RT_SCOPE_UNIVERSE, index)
+        return fixed + _attribute(IFA_LOCAL, raw) + _attribute(IFA_ADDRESS, raw)
+    fixed = _ADDRESS.pack(socket.AF_INET, length, 0, RT_SCOPE_UNIVERSE, index)
+    broadcast = _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    return fixed + _attribute(IFA_LOCAL, raw) + _attribute(IFA_ADDRESS, raw) + broadcast
 
 
-def default_route_message(index: int, gateway: IPv4Address) -> bytes:
-    """Body of RTM_NEWROUTE for the default route."""
-    fixed = _ROUTE.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+def default_route_message(index: int, gateway: Address) -> bytes:
+    """Body of RTM_NEWROUTE for the default route of the gateway's family."""
+    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+    fixed = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
     return fixed + _attribute(RTA_GATEWAY, gateway.packed) + _attribute(RTA_OIF, _NUMBER.pack(index))
 
 

@@ -1,4 +1,4 @@
-"""The DHCP and BOOTP server of the guests' network (RFC 2131, 2132, 3396, 3397, 951, 1534, 1542, 6842).
+"""The DHCP and BOOTP server of the guests' network (RFC 2131, 2132, 3396, 3397, 4039, 951, 1534, 1542, 6842).
 
 Goal: what libslirp's guests get (the first is given `start`, .15), from a server that keeps the whole of RFC 2131:
 leases that end, client identifiers, NAK, decline, release, inform, relays, and what the client asks for rather than all
@@ -129,13 +129,15 @@ class DhcpService:
     # -------------------------------------------------------------------------------------------- one method a message
 
     def _discover(self, request: Request, datagram: Datagram, now: int) -> list[Action]:
-        """RFC 2131 section 4.3.1."""
+        """RFC 2131 section 4.3.1, and 4039 for a client that takes a lease at once."""
         client = self._client(request, datagram)
         if self._leases.at_limit(client):
             return self._drop("lease_limit")
         lease = self._leases.offer(client, request.requested, now)
         if lease is None:
             return self._drop("exhausted")
+        if Option.RAPID_COMMIT in request.options:
+            return self._commit(client, lease.address, request, datagram, now)
         self._counters["sent.offer"] += 1
         return [self._replies.offer(request, datagram, lease.address)]
 
@@ -150,6 +152,12 @@ class DhcpService:
             return self._drop("no_address")
         if self._leases.at_limit(client):
             return self._drop("lease_limit")
+        return self._commit(client, address, request, datagram, now)
+
+    def _commit(
+        self, client: Client, address: IPv4Address, request: Request, datagram: Datagram, now: int
+    ) -> list[Action]:
+        """Lease `address`, or refuse it."""
         seconds = self._replies.lease_seconds(request)
         expires = None if seconds == INFINITE_SECONDS else now + seconds * SECOND_NS
         lease = self._leases.bind(client, address, expires, request.hostname)

@@ -137,9 +137,12 @@ class Request:
     def asked(self) -> tuple[int, ...] | None:
         """What the client wants to know (option 6), each once; None: it does not say."""
         raw = self.options.get(Option.OPTION_REQUEST)
-        if raw is None:
-            return None
-        return tuple(dict.fromkeys(int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)))
+        return None if raw is None else _numbers(raw)
+
+    @property
+    def architectures(self) -> tuple[int, ...]:
+        """What the client is (option 61, RFC 5970 section 3.3), the most fitting first; empty: it does not say."""
+        return _numbers(self.options.get(Option.CLIENT_ARCH_TYPE, b""))
 
     @property
     def rapid(self) -> bool:
@@ -242,6 +245,11 @@ def _association(code: Option, data: bytes) -> Association:
                 raise MalformedError("option_length")
             addresses.append(IPv6Address(value[:16]))
     return Association(code, data[:4], tuple(addresses))
+
+
+def _numbers(raw: bytes) -> tuple[int, ...]:
+    """A list of 16-bit numbers, each once."""
+    return tuple(dict.fromkeys(int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)))
 
 
 def _printable(labels: bytes) -> str | None:

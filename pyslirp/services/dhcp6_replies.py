@@ -62,6 +62,7 @@ class Dhcp6Settings:
     domainname: str | None = None  #: behind `hostname`
     search: Sequence[str] = ()  #: option 24
     bootfile_url: str | None = None  #: option 59
+    bootfile_urls: Mapping[int, str] = field(default_factory=dict)  #: the same for one architecture of IANA's list
     restrict: bool = False  #: no name server
 
 
@@ -127,6 +128,10 @@ class Dhcp6Replies:
 
     def _asked_for(self, request: Request) -> list[tuple[int, bytes]]:
         known = self._parameters
+        urls = self._settings.bootfile_urls
+        url = next((urls[number] for number in request.architectures if number in urls), self._settings.bootfile_url)
+        if url is not None:
+            known = known | {Option.BOOTFILE_URL: url.encode("utf-8", "surrogateescape")}
         if request.kind is Kind.INFORMATION_REQUEST:
             known = known | {Option.REFRESH_TIME: REFRESH_SECONDS.to_bytes(4, "big")}
         asked = request.asked
@@ -155,6 +160,7 @@ def ended(association: Association, addresses: Sequence[IPv6Address]) -> tuple[i
 
 
 def _parameters(settings: Dhcp6Settings) -> dict[int, bytes]:
+    """What is the same for every client."""
     options: dict[int, bytes] = {}
     if settings.dns is not None and not settings.restrict:
         options[Option.DNS_SERVERS] = settings.dns.packed
@@ -163,8 +169,6 @@ def _parameters(settings: Dhcp6Settings) -> dict[int, bytes]:
             options[Option.DOMAIN_LIST] = pack_names(settings.search)
         except ValueError as error:
             raise ConfigError("dnssearch", ",".join(settings.search), str(error)) from error
-    if settings.bootfile_url is not None:
-        options[Option.BOOTFILE_URL] = settings.bootfile_url.encode("utf-8", "surrogateescape")
     return options
 
 

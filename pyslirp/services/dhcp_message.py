@@ -50,7 +50,7 @@ class Kind(IntEnum):
 
 
 class Option(IntEnum):
-    """The options that this server reads or writes (RFC 2132, 3004, 3397, 4578)."""
+    """The options that this server reads or writes (RFC 2132, 3004, 3397, 4039, 4578)."""
 
     PAD = 0
     SUBNET_MASK = 1
@@ -75,6 +75,7 @@ class Option(IntEnum):
     TFTP_SERVER_NAME = 66
     BOOTFILE_NAME = 67
     USER_CLASS = 77
+    RAPID_COMMIT = 80
     CLIENT_ARCHITECTURE = 93
     CLIENT_MACHINE_ID = 97
     DOMAIN_SEARCH = 119
@@ -88,6 +89,7 @@ _LENGTHS = {  # bytes of the options that are read as a value; any other length 
     Option.MESSAGE_TYPE: 1,
     Option.SERVER_ID: 4,
     Option.MAX_MESSAGE_SIZE: 2,
+    Option.RAPID_COMMIT: 0,
 }
 
 

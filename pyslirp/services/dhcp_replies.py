@@ -78,8 +78,10 @@ class DhcpReplies:
         return self._build(request, datagram, options, yiaddr=address, to=request.ciaddr)
 
     def ack(self, request: Request, datagram: Datagram, address: IPv4Address) -> SendDatagram:
-        """DHCPACK of a lease on `address`."""
+        """DHCPACK of a lease on `address`; to a DISCOVER that asks for rapid commit (RFC 4039 section 3.1), too."""
         options = self._head(Kind.ACK) + self._lease_times(request)
+        if request.kind is Kind.DISCOVER:
+            options.append((Option.RAPID_COMMIT, b""))
         return self._build(request, datagram, options, yiaddr=address, ciaddr=request.ciaddr, to=request.ciaddr)
 
     def inform(self, request: Request, datagram: Datagram, address: IPv4Address) -> SendDatagram:

@@ -13,13 +13,16 @@ import pytest
 
 from tests.interop.rig.backend import Pyslirp
 from tests.interop.rig.deadline import wait_for
+from tests.interop.rig.namespace import accept
 from tests.interop.rig.netns_guest import NetnsGuest
 from tests.interop.rig.require import require
 from tests.interop.rig.resolver import RECORDS, Resolver
-from tests.interop.rig.topology import Topology
+from tests.interop.rig.topology import HOST, Topology
 
 STATIC_MAC = "52:54:00:00:00:99"
 OPTIONS = "ipv4=on,ipv6=on,dnssearch=a.test,dnssearch=b.test,hostname=vm,domainname=example.test"
+FORWARDS = ["--hostfwd=tcp:[::1]:8080-[fec0::15]:80", "--hostfwd=tcp:127.0.0.1:8081-[fec0::15]:80"]
+HOST6 = "2001:db8::7"  # another address of the host
 SLAAC = "fec0::5054:ff:fe12:3401"  # of the first guest's MAC (RFC 4291 appendix A)
 
 pytestmark = pytest.mark.pyslirp
@@ -28,9 +31,17 @@ Join = Callable[..., NetnsGuest]
 
 
 @pytest.fixture
-def server(topology: Topology, tmp_path: Path) -> Iterator[Pyslirp]:
+def extra() -> list[str]:
+    """Arguments of one test; it says which by parametrizing."""
+    return []
+
+
+@pytest.fixture
+def server(topology: Topology, tmp_path: Path, extra: list[str]) -> Iterator[Pyslirp]:
     """A pyslirp of both families, with names to announce and one static lease."""
-    made = Pyslirp(topology.host, tmp_path, extra=[OPTIONS, "--dhcp-host", f"{STATIC_MAC}=fec0::99"])
+    topology.host.run(f"ip addr replace {HOST6}/128 dev lo nodad").check()
+    static = ["--dhcp-host", f"{STATIC_MAC}=fec0::99"]
+    made = Pyslirp(topology.host, tmp_path, extra=[OPTIONS, *FORWARDS, *static, *extra])
     yield made
     made.close()
 
@@ -161,3 +172,42 @@ def test_names_over_ipv6(join: Join, topology: Topology, alias: str, tcp: bool) 
         assert ask(guest, alias, "host.test.", "AAAA", tcp) == set(RECORDS["host.test.", "AAAA"])
     finally:
         resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("extra", "source", "source6"),
+    [([], "127.0.0.1", "::1"), ([f"--outbound-addr={HOST}", f"--outbound-addr6={HOST6}"], HOST, HOST6)],
+    ids=["default", "outbound"],
+)
+def test_the_host_alias_is_the_hosts_loopback(join: Join, topology: Topology, source: str, source6: str) -> None:
+    """A server on the loopback is reached over TCP, from the address of each family that the host is told to use."""
+    guest = join("guest")
+    guest.run(f"ip addr add 10.0.2.15/24 dev {guest.interface}").check()
+    wait_for("the address of SLAAC", lambda: SLAAC in addresses(guest))
+    plans = ((socket.AF_INET, "127.0.0.1", "10.0.2.2", source), (socket.AF_INET6, "::1", "fec0::2", source6))
+    for family, loopback, alias, expected in plans:
+        with topology.host.new_socket(family) as listener:
+            listener.bind((loopback, 0))
+            listener.listen()
+            with guest.net.new_socket(family) as client:
+                client.connect((alias, listener.getsockname()[1]))
+                server, peer = accept(listener)
+                assert peer[0] == expected
+                server.sendall(b"well")
+                assert client.recv(10) == b"well"
+
+
+def test_forwards_lead_to_ipv6_guests(join: Join, topology: Topology) -> None:
+    """A rule in IPv6, whose client on the loopback is shown as the gateway, and one from IPv4 to the same guest."""
+    guest = join("guest", "52:54:00:12:34:01")
+    guest.run(f"ip addr add fec0::15/64 dev {guest.interface} nodad").check()
+    with guest.net.new_socket(socket.AF_INET6) as listener:
+        listener.bind(("::", 80))
+        listener.listen()
+        for family, address, port in ((socket.AF_INET6, "::1", 8080), (socket.AF_INET, "127.0.0.1", 8081)):
+            with topology.host.new_socket(family) as client:
+                client.connect((address, port))
+                server, peer = accept(listener)
+                assert peer[0] == "fec0::2"
+                client.sendall(b"hello")
+                assert server.recv(10) == b"hello"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,15 @@ def test_a_mac_address_that_has_it_already_is_used() -> None:
     config, settings = first_guest(before)
     assert settings.mac == Mac(MAC)
     assert config == before
+
+
+def test_without_ipv4_it_is_an_address_of_ipv6() -> None:
+    config, settings = first_guest(Config.build(ipv6=True, ipv6_net="fd00::/56"))
+    assert settings.address == IPv6Interface("fd00::15/56")
+    assert settings.gateway == IPv6Address("fe80::2")
+    assert settings.mac is not None
+    assert config.dhcp.leases6 == {settings.mac: IPv6Address("fd00::15")}
+    assert resolv_conf(config).splitlines()[0] == "nameserver fd00::3"
 
 
 def test_without_an_mtu_it_is_the_largest() -> None:

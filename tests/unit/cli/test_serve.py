@@ -56,7 +56,8 @@ def test_it_says_where_it_listens_and_what_qemu_needs(path: Path) -> None:
         outcome = program.end(signal.SIGTERM)
     lines = outcome.out.splitlines()
     assert lines[0].startswith("pyslirp ")
-    assert lines[0].endswith(": 10.0.2.0/24, gateway 10.0.2.2, DNS 10.0.2.3")
+    both = "10.0.2.0/24, gateway 10.0.2.2, DNS 10.0.2.3; fec0::/64, gateway fec0::2, DNS fec0::3"
+    assert lines[0].endswith(f": {both}")
     port = lines[1].rpartition(":")[2]
     assert lines[1] == f"listening at 127.0.0.1:{port}"
     assert int(port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
 import pytest
@@ -52,6 +52,16 @@ def test_adding_the_default_route() -> None:
     assert (found["family"], found["dst_len"], found["table"], found["type"]) == (2, 0, 254, 1)
     assert found.get_attr("RTA_GATEWAY") == "10.0.2.2"
     assert found.get_attr("RTA_OIF") == 3
+
+
+def test_an_address_and_a_route_of_ipv6() -> None:
+    found = read(netlink.RTM_NEWADDR, address_message(3, IPv6Interface("fec0::15/64")))
+    assert (found["family"], found["prefixlen"], found["flags"], found["scope"], found["index"]) == (10, 64, 2, 0, 3)
+    assert found.get_attr("IFA_LOCAL") == found.get_attr("IFA_ADDRESS") == "fec0::15"
+    assert found.get_attr("IFA_BROADCAST") is None
+    found = read(netlink.RTM_NEWROUTE, default_route_message(3, IPv6Address("fe80::2")))
+    assert (found["family"], found["dst_len"], found["table"], found["type"]) == (10, 0, 254, 1)
+    assert found.get_attr("RTA_GATEWAY") == "fe80::2"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.unit.services.dhcp_guest import (
     ANY,
     BROADCAST,
     DECLINE,
+    DISCOVER,
     DNS,
     HOST,
     NAK,
@@ -67,6 +68,24 @@ def test_discover_is_offered_and_request_acknowledged() -> None:
     assert offer.actions == [offer.sent]  # an offer is no lease: no event, no neighbour
     ack = guest.select(offer.yiaddr)
     assert (ack.kind, ack.yiaddr, ack.seconds(51)) == (ACK, START, DAY)
+
+
+def test_rapid_commit_leases_at_once() -> None:
+    server = service()
+    guest = Guest(server)
+    ack = guest.ask(DISCOVER, (80, b""))
+    assert (ack.kind, ack.yiaddr, ack.options[80]) == (ACK, START, b"")
+    assert ack.only(LeaseGranted).address == START
+    assert [lease["state"] for lease in server.snapshot()["leases"]] == ["bound"]
+    assert 80 not in guest.select(START).options
+
+
+def test_rapid_commit_of_a_full_pool_is_silent() -> None:
+    server = service(net=IPv4Network("10.0.2.0/28"), start=address(14))
+    first, second = guests(server, 2)
+    assert first.ask(DISCOVER, (80, b"")).yiaddr == address(14)
+    assert second.send(DISCOVER, (80, b"")) == []
+    assert dropped(server) == {"exhausted": 1}
 
 
 def test_ack_grants_the_lease_and_teaches_the_neighbour_before_it_is_sent() -> None:

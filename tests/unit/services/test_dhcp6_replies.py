@@ -29,6 +29,7 @@ from tests.unit.services.dhcp6_guest import (
     settings,
 )
 
+ARCHITECTURE = 61
 S, O, N = 1, 2, 4  # the flags' names (RFC 4704 section 4.1)
 SEARCH = ("example.org", "lab.example.org")
 
@@ -77,6 +78,21 @@ def test_parameters_come_with_leases_too() -> None:
 def test_a_refresh_time_is_information_requests_alone() -> None:
     assert reply(requested(REFRESH))[REFRESH] == (86_400).to_bytes(4, "big")
     assert parameters(Guest(Dhcp6Service(settings())).solicit(association(), requested(REFRESH))) == []
+
+
+@pytest.mark.parametrize(
+    ("architectures", "url"),
+    [(b"", b"any"), (b"\0\x07", b"efi64"), (b"\0\x63\0\x10\0\x07", b"http"), (b"\0\x63", b"any")],
+)
+def test_the_boot_file_is_that_of_the_clients_architecture(architectures: bytes, url: bytes) -> None:
+    urls = {7: "efi64", 16: "http"}
+    options = [(ARCHITECTURE, architectures)] if architectures else []
+    answer = reply(requested(BOOTFILE), *options, bootfile_url="any", bootfile_urls=urls)
+    assert answer[BOOTFILE] == url
+
+
+def test_a_boot_file_of_one_architecture_is_no_others() -> None:
+    assert parameters(reply(requested(BOOTFILE), (ARCHITECTURE, b"\0\x06"), bootfile_urls={7: "efi64"})) == []
 
 
 @pytest.mark.parametrize("changes", [{"dns": None}, {"restrict": True}])
