@@ -56,10 +56,11 @@ def sources(*folders: Path, suffixes: set[str]) -> set[str]:
 def test_the_sdist_builds_and_tests_itself(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    code = sources(EXT, PACKAGE, ROOT / "tests", ROOT / "fuzz", suffixes={".py", ".pyi", ".pyx", ".pxd", ".h"})
+    folders = EXT, PACKAGE, *(ROOT / name for name in ("tests", "fuzz", "bench"))
+    code = sources(*folders, suffixes={".py", ".pyi", ".pyx", ".pxd", ".h"})
     assert not code - names
     assert {"setup.py", "pyproject.toml", "Makefile", "README.md", "LICENSE", "CHANGELOG.md"} <= names
-    generated = {name for name in names if name.endswith((".c", ".so", ".pyc")) and not name.startswith("tests/")}
+    generated = {name for name in names if name.endswith((".c", ".so", ".pyc")) and not name.startswith(("tests/", "bench/"))}
     assert not {name for name in generated if "/csrc/" not in name}
 
 

@@ -99,6 +99,11 @@ class Process:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def wakeups(self) -> int:
+        """How often it has gone to sleep so far, all of its threads together: each time something has woken it."""
+        status = [path.read_text() for path in Path("/proc", str(self.pid), "task").glob("*/status")]
+        return sum(int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0]) for text in status)
+
     def open_fds(self) -> int:
         """How many file descriptors it holds."""
         return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
