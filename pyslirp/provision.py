@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
-from pyslirp.addresses import Mac
+from pyslirp.addresses import Address, Mac
 from pyslirp.config.dhcp import StaticLease
 from pyslirp.config.ipv6 import ROUTER_LINK_LOCAL
 from pyslirp.config.stack import Config
@@ -19,22 +19,22 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 def first_guest(config: Config) -> tuple[Config, InterfaceSettings]:
-    """What the interface of a guest without DHCP is to have: the first address of the pool, to which hostfwd leads.
+    """What the interface of a guest without DHCP is to have: the first address of each pool, to which hostfwd leads.
 
-    In the Config that comes back DHCP keeps that address for the interface's MAC address.  It is one of IPv6 only where
-    there is no IPv4; beside IPv4 the guest's kernel configures itself.
+    In the Config that comes back DHCP and DHCPv6 keep these addresses for the interface's MAC address.
     """
-    network = config.network
-    start = config.dhcp.default_guest(network)
-    mac = next((lease.mac for lease in config.dhcp.static if lease.address == start), None)
-    if mac is None:
-        mac = random_mac()
-        static = (*config.dhcp.static, StaticLease(mac, start))
-        config = replace(config, dhcp=replace(config.dhcp, static=static))
-    length = network.net.prefixlen if start.version == 4 else network.prefix6.prefixlen
-    gateway = network.host if start.version == 4 else ROUTER_LINK_LOCAL
-    address = ip_interface((start, length))
-    return config, InterfaceSettings(address, gateway, network.mtu or STREAM_MTU, mac)
+    network, dhcp = config.network, config.dhcp
+    families: list[tuple[IPv4Interface | IPv6Interface, Address]] = []
+    if network.ipv4:
+        families.append((IPv4Interface((dhcp.start, network.net.prefixlen)), network.host))
+    if network.ipv6:
+        families.append((IPv6Interface((dhcp.start6, network.prefix6.prefixlen)), ROUTER_LINK_LOCAL))
+    addresses = [address.ip for address, _ in families]
+    owners = {lease.address: lease.mac for lease in dhcp.static}
+    mac = next((owners[address] for address in addresses if address in owners), None) or random_mac()
+    leases = [StaticLease(mac, address) for address in addresses if address not in owners]
+    config = replace(config, dhcp=replace(dhcp, static=(*dhcp.static, *leases)))
+    return config, InterfaceSettings(tuple(families), network.mtu or STREAM_MTU, mac)
 
 
 def random_mac(numbers: Callable[[int], bytes] = os.urandom) -> Mac:
@@ -44,8 +44,9 @@ def random_mac(numbers: Callable[[int], bytes] = os.urandom) -> Mac:
 
 
 def resolv_conf(config: Config) -> str:
-    """The host's /etc/resolv.conf with the network's name server in place of the host's (resolv.conf(5))."""
-    lines = [f"nameserver {config.dns.address if config.network.ipv4 else config.dns.address6}"]
+    """The host's /etc/resolv.conf with the network's name servers in place of the host's (resolv.conf(5))."""
+    spoken = ((config.network.ipv4, config.dns.address), (config.network.ipv6, config.dns.address6))
+    lines = [f"nameserver {address}" for is_spoken, address in spoken if is_spoken]
     if config.dns.search:
         lines.append(f"search {' '.join(config.dns.search)}")
     ours = {line.split()[0] for line in lines}

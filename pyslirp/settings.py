@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from pyslirp.addresses import Mac
 from pyslirp.config.boot import IPXE
 from pyslirp.config.stack import Config
 from pyslirp.host.names import ipv4_of
 from pyslirp.services.dhcp import DhcpSettings
-from pyslirp.services.dhcp6 import Dhcp6Settings
 from pyslirp.services.dhcp_boot import BootSettings
-from pyslirp.services.router import RouterSettings
+
+if TYPE_CHECKING:
+    from pyslirp.services.dhcp6 import Dhcp6Settings
+    from pyslirp.services.router import RouterSettings
 
 
 def dhcp_settings(config: Config, mtu: int) -> DhcpSettings:
@@ -36,6 +39,8 @@ def dhcp_settings(config: Config, mtu: int) -> DhcpSettings:
 
 def dhcp6_settings(config: Config, mac: Mac) -> Dhcp6Settings:
     """DHCPv6's; `mac` is the gateway's."""
+    from pyslirp.services.dhcp6 import Dhcp6Settings  # noqa: PLC0415 - who has no IPv6 need not wait for it
+
     boot = config.boot
     return Dhcp6Settings(
         prefix=config.network.prefix6,
@@ -58,6 +63,8 @@ def dhcp6_settings(config: Config, mac: Mac) -> Dhcp6Settings:
 
 def router_settings(config: Config, mac: Mac, mtu: int) -> RouterSettings:
     """The router's; `mac` is the gateway's, `mtu` the network's."""
+    from pyslirp.services.router import RouterSettings  # noqa: PLC0415 - who has no IPv6 need not wait for it
+
     return RouterSettings(
         prefix=config.network.prefix6,
         mac=mac,

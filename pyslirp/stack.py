@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
 from pyslirp.config.guestfwd import default_server
@@ -32,7 +32,6 @@ from pyslirp.flows import ServedStream, ends_of
 from pyslirp.forwards import Forwards
 from pyslirp.guestfwd import GuestForwards
 from pyslirp.host.command import Commands
-from pyslirp.host.files import Folder
 from pyslirp.host.resolvers import Resolvers
 from pyslirp.host.smb import Smb
 from pyslirp.host.upstream import Upstream
@@ -46,13 +45,13 @@ from pyslirp.observe.log import RateLimited
 from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
 from pyslirp.services.dhcp import DhcpService
-from pyslirp.services.dhcp6 import Dhcp6Service
 from pyslirp.services.dns import DnsService
-from pyslirp.services.router import RouterService
-from pyslirp.services.tftp import TftpService
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
 from pyslirp.snapshot import flows_of, neighbors_of
 from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
+
+if TYPE_CHECKING:
+    from pyslirp.services.tftp import TftpService
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
@@ -149,21 +148,32 @@ class Stack:
         if config.network.ipv4:
             self._dispatcher.add(DhcpService(dhcp_settings(config, self.mtu)))
         if config.network.ipv6:
-            self._dispatcher.add(Dhcp6Service(dhcp6_settings(config, self.mac)))
-            router = router_settings(config, self.mac, self.mtu)
-            self._dispatcher.add(RouterService(router, _random16, self.engine.now()))
+            self._add_ipv6_services()
         if config.dns_aliases and config.dns.forward and not config.network.restrict:
             resolvers = Resolvers(chosen=config.dns.upstream)
             self._dns = DnsService(config.dns_aliases, resolvers.current, _random16)
             self._dispatcher.add(self._dns)
 
         if config.boot.tftp is not None:
-            folder = Folder(config.boot.tftp)
-            network = config.network
-            spoken = ((network.ipv4, network.host), (network.ipv6, network.host6))
-            addresses: list[Address] = [address for is_spoken, address in spoken if is_spoken]
-            self._tftp = TftpService(addresses, folder, lambda: self.mtu, _random16)
-            self._dispatcher.add(self._tftp)
+            self._add_tftp(config.boot.tftp)
+
+    def _add_ipv6_services(self) -> None:
+        from pyslirp.services.dhcp6 import Dhcp6Service  # noqa: PLC0415 - who has no IPv6 need not wait for it
+        from pyslirp.services.router import RouterService  # noqa: PLC0415
+
+        self._dispatcher.add(Dhcp6Service(dhcp6_settings(self.config, self.mac)))
+        router = router_settings(self.config, self.mac, self.mtu)
+        self._dispatcher.add(RouterService(router, _random16, self.engine.now()))
+
+    def _add_tftp(self, path: str) -> None:
+        from pyslirp.host.files import Folder  # noqa: PLC0415 - who shares no files need not wait for it
+        from pyslirp.services.tftp import TftpService  # noqa: PLC0415
+
+        network = self.config.network
+        spoken = ((network.ipv4, network.host), (network.ipv6, network.host6))
+        addresses: list[Address] = [address for is_spoken, address in spoken if is_spoken]
+        self._tftp = TftpService(addresses, Folder(path), lambda: self.mtu, _random16)
+        self._dispatcher.add(self._tftp)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ def _begin_guest(options: Slirp4netnsOptions) -> Callable[[], int]:
     settings = None
     if options.configure:
         address = IPv4Interface((options.guest, options.net.prefixlen))
-        settings = InterfaceSettings(address, options.gateway, options.mtu, options.mac)
+        settings = InterfaceSettings(((address, options.gateway),), options.mtu, options.mac)
     by_pid = options.netns_type == "pid"
     netns = f"/proc/{int(options.target)}/ns/net" if by_pid else options.target
     return _fetch(open_inside(netns, options.tap_name, settings, options.userns_path), options.tap_name)

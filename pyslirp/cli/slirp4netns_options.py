@@ -78,9 +78,10 @@ root)
 -v, --version            show version and exit
 """
 
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}")
-_MAC = re.compile(r"[0-9A-Fa-f]{1,2}(:[0-9A-Fa-f]{1,2}){5}")
-_CIDR = re.compile(r"(([0-9]{1,3}\.){3}[0-9]{1,3})/([0-9]{1,2})")
+# Patterns are compiled where they are used: a command line needs few of them.
+_NUMBER = r"\s*[+-]?[0-9]{1,18}"
+_MAC = r"[0-9A-Fa-f]{1,2}(:[0-9A-Fa-f]{1,2}){5}"
+_CIDR = r"(([0-9]{1,3}\.){3}[0-9]{1,3})/([0-9]{1,2})"
 
 
 class UsageError(Exception):
@@ -238,7 +239,7 @@ def _deprecated(options: Slirp4netnsOptions, name: str, old: str, new: str) -> N
 
 
 def _number(text: str, least: int, most: int, refusal: str) -> int:
-    if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+    if not re.fullmatch(_NUMBER, text) or not least <= int(text) <= most:
         raise UsageError(refusal)
     return int(text)
 
@@ -249,7 +250,7 @@ def _descriptor(name: str, text: str) -> int:
 
 def parse_cidr(text: str) -> IPv4Network:
     """A network with room for the addresses that are fixed in it, up to +100.  Raises UsageError."""
-    found = _CIDR.fullmatch(text)
+    found = re.fullmatch(_CIDR, text)
     if found is None:
         raise UsageError(f"invalid CIDR: {text}", usage=False)
     try:
@@ -267,8 +268,8 @@ def parse_cidr(text: str) -> IPv4Network:
 
 
 def _mac(text: str) -> Mac:
-    if not _MAC.fullmatch(text):
-        more = "  Is it too long?" if _MAC.match(text) else ""
+    if not re.fullmatch(_MAC, text):
+        more = "  Is it too long?" if re.match(_MAC, text) else ""
         explained = "macaddress has to be a valid MAC address (hex string, 6 bytes, each byte separated by a ':')."
         raise UsageError(f'"{text}" is an invalid MAC address.{more}\n{explained}', usage=False)
     return Mac(bytes(int(part, 16) for part in text.split(":")))
@@ -335,7 +336,8 @@ def _take_words(options: Slirp4netnsOptions, words: list[str]) -> None:
 
 def _work_out(options: Slirp4netnsOptions, texts: Mapping[str, str]) -> None:
     """What slirp4netns looks at once the whole line has been read; no usage follows such a refusal."""
-    options.net = parse_cidr(texts.get("cidr", DEFAULT_CIDR))
+    if "cidr" in texts:
+        options.net = parse_cidr(texts["cidr"])
     if "outbound-addr" in texts:
         options.outbound = _outbound(texts["outbound-addr"])
     if "outbound-addr6" in texts:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUTS = 0x0400_0000
@@ -89,9 +88,9 @@ def unmount(target: str, flags: int) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """Make `new` the root and put the old one at `old`; the C library has no function for it."""
-    number = _PIVOT_ROOT.get(platform.machine())
+    number = _PIVOT_ROOT.get(os.uname().machine)
     if number is None:
-        raise OSError(38, f"the number of pivot_root on {platform.machine()} is not known here")
+        raise OSError(38, f"the number of pivot_root on {os.uname().machine} is not known here")
     _call("syscall", ctypes.c_long(number), os.fsencode(new), os.fsencode(old), what=new)
 
 

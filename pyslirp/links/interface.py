@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
-from pyslirp.addresses import Address, Mac
+from pyslirp.addresses import Mac
 from pyslirp.errors import LinkError
 from pyslirp.links.netlink import (
     NLM_F_CREATE,
@@ -22,14 +23,15 @@ from pyslirp.links.netlink import (
 
 STEP_UP, STEP_MTU, STEP_MAC, STEP_ADDRESS, STEP_ROUTE = "up", "mtu", "mac", "address", "route"  #: LinkError.step
 
+NO_IPV6 = {errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EACCES}  #: ipv6.disable=1; net.ipv6.conf.*.disable_ipv6=1
+
 _PUT = NLM_F_CREATE | NLM_F_REPLACE
 
 
 class InterfaceSettings(NamedTuple):
     """What an interface is to have."""
 
-    address: IPv4Interface | IPv6Interface
-    gateway: Address  #: of the default route
+    families: tuple[tuple[IPv4Interface | IPv6Interface, IPv4Address | IPv6Address], ...]  #: address, default gateway
     mtu: int  #: bytes of an IP packet
     mac: Mac | None = None  #: None: the one that the kernel has chosen
 
@@ -52,9 +54,15 @@ def configure(name: str, settings: InterfaceSettings) -> None:
                 kernel.ask(RTM_NEWLINK, link_message(index, mac=settings.mac))
             step, doing = STEP_UP, "set it up"
             kernel.ask(RTM_NEWLINK, link_message(index, up=True))
-            step, doing = STEP_ADDRESS, f"add the address {settings.address}"
-            kernel.ask(RTM_NEWADDR, address_message(index, settings.address), _PUT)
-            step, doing = STEP_ROUTE, f"add the default route by {settings.gateway}"
-            kernel.ask(RTM_NEWROUTE, default_route_message(index, settings.gateway), _PUT)
+            for address, gateway in settings.families:
+                step, doing = STEP_ADDRESS, f"add the address {address}"
+                try:
+                    kernel.ask(RTM_NEWADDR, address_message(index, address), _PUT)
+                except OSError as error:
+                    if error.errno in NO_IPV6 and address.version == 6 and len(settings.families) > 1:
+                        continue  # this kernel does without; IPv4 is enough
+                    raise
+                step, doing = STEP_ROUTE, f"add the default route by {gateway}"
+                kernel.ask(RTM_NEWROUTE, default_route_message(index, gateway), _PUT)
     except OSError as error:
         raise LinkError(error.errno, f"{name}: cannot {doing}: {error.strerror or error}", step) from None

@@ -14,11 +14,9 @@ import itertools
 import os
 import socket
 import struct
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from types import TracebackType
 from typing import Self
-
-from pyslirp.addresses import Address
 
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 20, 24
 NLMSG_ERROR = 2
@@ -26,7 +24,7 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x400
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_MTU = 1, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
-IFA_F_NODAD = 0x2
+IFA_F_NODAD = 0x02
 RTA_OIF, RTA_GATEWAY = 4, 5
 RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
 
@@ -53,17 +51,15 @@ def link_message(index: int, *, up: bool = False, mtu: int | None = None, mac: b
 
 
 def address_message(index: int, address: IPv4Interface | IPv6Interface) -> bytes:
-    """Body of RTM_NEWADDR; an IPv6 address is usable at once (no duplicate address detection)."""
-    raw, length = address.ip.packed, address.network.prefixlen
-    if address.version == 6:
-        fixed = _ADDRESS.pack(socket.AF_INET6, length, IFA_F_NODAD, RT_SCOPE_UNIVERSE, index)
-        return fixed + _attribute(IFA_LOCAL, raw) + _attribute(IFA_ADDRESS, raw)
-    fixed = _ADDRESS.pack(socket.AF_INET, length, 0, RT_SCOPE_UNIVERSE, index)
-    broadcast = _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
-    return fixed + _attribute(IFA_LOCAL, raw) + _attribute(IFA_ADDRESS, raw) + broadcast
+    """Body of RTM_NEWADDR.  An IPv6 address is good at once: duplicates are not looked for."""
+    raw, broadcast = address.ip.packed, address.network.broadcast_address.packed
+    family, flags = (socket.AF_INET, 0) if address.version == 4 else (socket.AF_INET6, IFA_F_NODAD)
+    body = _ADDRESS.pack(family, address.network.prefixlen, flags, RT_SCOPE_UNIVERSE, index)
+    body += _attribute(IFA_LOCAL, raw) + _attribute(IFA_ADDRESS, raw)
+    return body + _attribute(IFA_BROADCAST, broadcast) if address.version == 4 else body
 
 
-def default_route_message(index: int, gateway: Address) -> bytes:
+def default_route_message(index: int, gateway: IPv4Address | IPv6Address) -> bytes:
     """Body of RTM_NEWROUTE for the default route of the gateway's family."""
     family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
     fixed = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)

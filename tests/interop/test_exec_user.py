@@ -74,6 +74,29 @@ def test_what_the_command_finds(web: int) -> None:
     assert lines[-2:] == [f"nameserver {DNS}", "through the network"]
 
 
+def test_ipv6_works_from_the_first_moment() -> None:
+    """Without a wait for a router's advertisement, or for a duplicate of its address."""
+    require("ip", "iproute2")
+    script = "ip -6 -o addr show tap0 | grep fec0; grep fec0 /etc/resolv.conf; exec 3<>/dev/tcp/fec0::2/$1; cat <&3"
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"at once")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        done = run("exec", "--", "bash", "-c", script, "bash", str(port))
+        thread.join(PATIENCE_SECONDS)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, server_line, said = done.stdout.splitlines()
+    assert " fec0::15/64 " in first
+    assert "tentative" not in first
+    assert (server_line, said) == ("nameserver fec0::3", "at once")
+
+
 def test_the_host_sees_nothing_of_it() -> None:
     before = (socket.gethostname(), Path("/etc/resolv.conf").read_text(), socket.if_nameindex())
     script = "hostname; cat /etc/resolv.conf"

@@ -23,6 +23,10 @@ HEAVY_FOR_A_TAP = HEAVY | {
     *("pyslirp.config.fields", "pyslirp.config.stack", "pyslirp.engine.reactor", "pyslirp.stack"),
 }
 
+#: What a network without files does without, and one without IPv6.
+WITHOUT_FILES = {"pyslirp.services.tftp", "pyslirp.host.files"}
+WITHOUT_IPV6 = {"pyslirp.services.dhcp6", "pyslirp.services.router"}
+
 SERVE = """
 import os
 from pyslirp.cli.serve import serve
@@ -45,12 +49,20 @@ def imported_by(code: str) -> set[str]:
     ("code", "heavy"),
     [
         ("import pyslirp", HEAVY_FOR_A_TAP),
-        (SERVE, HEAVY),
+        (SERVE, HEAVY | WITHOUT_FILES),
+        (SERVE.replace("127.0.0.1:0", '127.0.0.1:0", "ipv6=off'), HEAVY | WITHOUT_FILES | WITHOUT_IPV6),
         ("import pyslirp.cli.exec, pyslirp.taps, pyslirp.provision, pyslirp.host.unsharing", HEAVY - {"tempfile"}),
         ("import pyslirp.cli.slirp4netns, pyslirp.taps", HEAVY_FOR_A_TAP),
         ("import pyslirp.cli.slirp4netns; pyslirp.cli.slirp4netns.main(['--help'])", HEAVY_FOR_A_TAP),
     ],
-    ids=["library", "listen, until it is ready", "exec", "slirp4netns, until its tap is there", "slirp4netns --help"],
+    ids=[
+        "library",
+        "listen, until it is ready",
+        "without IPv6",
+        "exec",
+        "slirp4netns, until its tap is there",
+        "slirp4netns --help",
+    ],
 )
 def test_nothing_heavy_is_imported(code: str, heavy: set[str]) -> None:
     assert imported_by(code) & heavy == set()

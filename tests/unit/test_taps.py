@@ -14,7 +14,7 @@ from pyslirp.errors import LinkError
 from pyslirp.host import unsharing
 from pyslirp.links.interface import InterfaceSettings
 
-SETTINGS = InterfaceSettings(IPv4Interface("10.0.2.15/24"), IPv4Address("10.0.2.2"), 1500)
+SETTINGS = InterfaceSettings(((IPv4Interface("10.0.2.15/24"), IPv4Address("10.0.2.2")),), 1500)
 
 Done = Callable[[], list[str]]
 

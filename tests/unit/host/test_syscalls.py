@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +90,6 @@ def test_those_that_one_has_not_cannot_be_taken() -> None:
 
 
 def test_a_machine_whose_pivot_root_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "vax")
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "", "", "", "vax")))
     with pytest.raises(OSError, match="pivot_root on vax is not known here"):
         syscalls.pivot_root("/", "/")

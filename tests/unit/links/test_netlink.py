@@ -47,11 +47,21 @@ def test_adding_an_address() -> None:
     assert found.get_attr("IFA_BROADCAST") == "10.0.2.255"
 
 
+def test_adding_an_ipv6_address() -> None:
+    """Which is good at once: IFA_F_NODAD."""
+    found = read(netlink.RTM_NEWADDR, address_message(3, IPv6Interface("fec0::15/64")))
+    assert (found["family"], found["prefixlen"], found["flags"], found["index"]) == (10, 64, 0x02, 3)
+    assert found.get_attr("IFA_LOCAL") == found.get_attr("IFA_ADDRESS") == "fec0::15"
+    assert found.get_attr("IFA_BROADCAST") is None
+
+
 def test_adding_the_default_route() -> None:
     found = read(netlink.RTM_NEWROUTE, default_route_message(3, IPv4Address("10.0.2.2")))
     assert (found["family"], found["dst_len"], found["table"], found["type"]) == (2, 0, 254, 1)
     assert found.get_attr("RTA_GATEWAY") == "10.0.2.2"
     assert found.get_attr("RTA_OIF") == 3
+    found = read(netlink.RTM_NEWROUTE, default_route_message(3, IPv6Address("fec0::2")))
+    assert (found["family"], found["dst_len"], found.get_attr("RTA_GATEWAY")) == (10, 0, "fec0::2")
 
 
 def test_an_address_and_a_route_of_ipv6() -> None:

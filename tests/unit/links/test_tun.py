@@ -64,7 +64,12 @@ def test_a_tap_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, number: int,
 @pytest.mark.parametrize(
     ("wanted", "features", "flags", "offloads"),
     [
-        (True, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, [(tun.TUNSETVNETHDRSZ, 10), (tun.TUNSETOFFLOAD, 0x67)]),
+        (
+            True,
+            IFF_VNET_HDR,
+            IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+            [(tun.TUNSETVNETHDRSZ, 10), (tun.TUNSETOFFLOAD, 0x67)],
+        ),
         (True, 0, IFF_TAP | IFF_NO_PI, []),
         (False, IFF_VNET_HDR, IFF_TAP | IFF_NO_PI, []),
     ],
