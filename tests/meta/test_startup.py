@@ -50,7 +50,7 @@ def imported_by(code: str) -> set[str]:
     [
         ("import pyslirp", HEAVY_FOR_A_TAP),
         (SERVE, HEAVY | WITHOUT_FILES),
-        (SERVE.replace("127.0.0.1:0", '127.0.0.1:0", "ipv6=off'), HEAVY | WITHOUT_FILES | WITHOUT_IPV6),
+        (SERVE.replace('"--listen"', '"ipv6=off", "--listen"'), HEAVY | WITHOUT_FILES | WITHOUT_IPV6),
         ("import pyslirp.cli.exec, pyslirp.taps, pyslirp.provision, pyslirp.host.unsharing", HEAVY - {"tempfile"}),
         ("import pyslirp.cli.slirp4netns, pyslirp.taps", HEAVY_FOR_A_TAP),
         ("import pyslirp.cli.slirp4netns; pyslirp.cli.slirp4netns.main(['--help'])", HEAVY_FOR_A_TAP),

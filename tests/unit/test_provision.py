@@ -68,8 +68,8 @@ def hosts_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_names_are_asked_of_the_network_and_searched_as_on_the_host(hosts_file: Path) -> None:
     hosts_file.write_text("# ours\nnameserver 127.0.0.53\nnameserver ::1\n\noptions edns0\nsearch example.org\n")
-    assert resolv_conf(Config()) == "nameserver 10.0.2.3\n# ours\noptions edns0\nsearch example.org\n"
-    config = Config.build(dns="10.0.2.9", dnssearch=["a.example", "b.example"])
+    assert resolv_conf(Config.build(ipv4=True)) == "nameserver 10.0.2.3\n# ours\noptions edns0\nsearch example.org\n"
+    config = Config.build(ipv4=True, dns="10.0.2.9", dnssearch=["a.example", "b.example"])
     assert resolv_conf(config) == "nameserver 10.0.2.9\nsearch a.example b.example\n# ours\noptions edns0\n"
 
 
@@ -80,4 +80,4 @@ def test_names_are_asked_over_each_family_that_is_spoken(hosts_file: Path) -> No
 
 
 def test_a_host_without_resolv_conf(hosts_file: Path) -> None:
-    assert resolv_conf(Config()) == "nameserver 10.0.2.3\n"
+    assert resolv_conf(Config.build(ipv4=True)) == "nameserver 10.0.2.3\n"
