@@ -3,9 +3,6 @@
 Each accepted connection is a port of the switch.  An empty host is loopback and a Unix socket has mode 0600: whoever
 may connect is inside the network, and reaches the host's loopback.
 
-A Unix socket that a killed process has left behind is recognised by trying it (connect is refused) and replaced; one
-where somebody answers is refused.  The path is unlinked at close only while it is still our socket.
-
 States: closed, open; and paused for PAUSE_NS when the host has run out of descriptors, because a level-triggered
 listener would be told of the same connection for ever.
 """
@@ -16,19 +13,18 @@ import errno
 import logging
 import os
 import socket
-import stat
 from dataclasses import replace
 
 from pyslirp.config.link import ListenAddress
 from pyslirp.errors import LinkError
 from pyslirp.links.base import LinkHost, PortSpec
+from pyslirp.links.unix import UnixSocket
 
 BACKLOG = 128
 GUESTS_MAX = 250  #: of one listener; the switch has 256 ports
 ACCEPTS_MAX = 16  #: connections taken at once, before others have their turn
 PAUSE_NS = 1_000_000_000
 
-_PRIVATE = 0o600
 _HINTS = {
     errno.EADDRINUSE: "stop the other process or choose another address",
     errno.EACCES: "choose a port from 1024 on, or a path that you may write to",
@@ -50,7 +46,7 @@ class Listener:
         self._host: LinkHost | None = None
         self._socket: socket.socket | None = None
         self._watch: object | None = None
-        self._file: tuple[int, int] | None = None  # device and inode of our Unix socket
+        self._file: UnixSocket | None = None
         self._ports: set[int] = set()
         self._guests = 0
         self._full = False  # and that has been said
@@ -75,9 +71,9 @@ class Listener:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        if self._file is not None and _identity(self._address.path) == self._file:
-            _unlink(self._address.path)
-        self._file = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     @property
     def address(self) -> ListenAddress:
@@ -92,27 +88,12 @@ class Listener:
 
     def _bind(self) -> socket.socket:
         if self._address.kind == "unix":
-            return self._bind_unix()
+            self._file = UnixSocket.bind(self._address.path)
+            return self._file.socket
         if self._address.kind == "fd":
             return _adopt(self._address.fd)
         bound = _bind_inet(self._address)
         self._address = replace(self._address, port=bound.getsockname()[1])
-        return bound
-
-    def _bind_unix(self) -> socket.socket:
-        path = self._address.path
-        _remove_stale(path)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            # Linux gives the file the mode of the socket (unix_bind_bsd in net/unix/af_unix.c): at no moment is it open
-            # to others, and no other thread of the process sees a changed umask.
-            os.fchmod(bound.fileno(), _PRIVATE)
-            bound.bind(path)
-            self._file = _identity(path)
-            bound.listen(BACKLOG)
-        except OSError:
-            bound.close()
-            raise
         return bound
 
     # -- accepting ----------------------------------------------------------------------------------------------------
@@ -200,42 +181,6 @@ def _bind_inet(address: ListenAddress) -> socket.socket:
             continue
         return bound
     raise refusal
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)  # noqa: PTH108 - a path of bytes that need not be text
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        _log.warning("unix:%s: the socket file stays: %s", path, error.strerror)
-
-
-def _remove_stale(path: str) -> None:
-    """Unlink a socket that nobody listens at; raises OSError where somebody does, or where it is no socket."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "file exists and it's not unix socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        code = probe.connect_ex(path)
-    if code == errno.ECONNREFUSED:
-        _unlink(path)
-    elif code in {0, errno.EAGAIN}:  # accepted, or the backlog is full
-        raise OSError(errno.EADDRINUSE, "somebody listens there already")
-    elif code != errno.ENOENT:
-        raise OSError(code, os.strerror(code))
 
 
 def _adopt(fd: int) -> socket.socket:
