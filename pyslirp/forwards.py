@@ -32,6 +32,7 @@ PORT_TRIES = 64  #: source ports tried where a client's own is in use towards th
 DYNAMIC_PORTS = 49152, 16384  #: first and how many (RFC 6335 section 6)
 PORT_STEP = 251  #: odd, so that it leads to every one of them
 UNIX_CLIENT = "unix"  #: what events call a client that came by a unix socket
+NO_DESCRIPTOR = -1
 REFUSED = "refused"  #: how the flow of a client ends whom the guest did not let in (engine's REASONS)
 
 _log = RateLimited(logging.getLogger("pyslirp.forwards"))
@@ -46,6 +47,7 @@ class Forward:
     rule: HostForward  #: with the port that was really chosen
     listen: Endpoint | UnixAddress
     token: int
+    descriptor: int = NO_DESCRIPTOR  #: the engine's, which closes it; NO_DESCRIPTOR while no client is let in
     connections: int = 0  #: TCP clients so far
     open: bool = False  #: clients are let in
     keeper: socket.socket | None = None  #: of a rule marked ready: what keeps its port
@@ -162,7 +164,7 @@ class Forwards:
         except BaseException:
             self._close_socket(forward, opened)
             raise
-        opened.detach()
+        forward.descriptor = opened.detach()
         forward.open = True
 
     def _attach(self, forward: Forward, descriptor: int) -> None:
@@ -181,6 +183,7 @@ class Forwards:
     def _close_listener(self, forward: Forward) -> None:
         if forward.open:
             forward.open = False
+            forward.descriptor = NO_DESCRIPTOR
             self._inbound.pop(forward.token, None)
             self._engine.remove_listener(forward.token)
             if forward.rule.path:

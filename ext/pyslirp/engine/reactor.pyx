@@ -491,6 +491,17 @@ cdef class Engine:
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
+    def descriptors(self) -> dict[int, int]:
+        """The descriptor of each host socket, by the handle of the flow (of datagrams: of the mapping) that owns it."""
+        cdef HostSocket *s
+        cdef u32 i
+        out = {}
+        for i in range(slab_span(&self.hosts.slab)):
+            s = <HostSocket *>slab_at(&self.hosts.slab, i)
+            if s != NULL:
+                out[s.flow] = s.fd
+        return out
+
     def snapshot(self) -> dict[str, int]:
         """What is open, the limit of host sockets, and what was done so far."""
         return {"sockets": self.hosts.slab.alive, "sockets_limit": self.hosts.slab.limit,

@@ -237,6 +237,20 @@ def test_forgotten_is_closed() -> None:
     assert descriptors() == before
 
 
+def test_it_knows_the_descriptor_of_each_flow(server: socket.socket) -> None:
+    rig = Rig(to_loopback)
+    assert rig.engine.descriptors() == {}
+    rig.guest.connect(GATEWAY, server.getsockname()[1])
+    rig.until(lambda: rig.guest.of_kind(kinds.KIND_CONNECTED))
+    (flow,) = rig.engine.core.flows()
+    ((handle, descriptor),) = rig.engine.descriptors().items()
+    assert handle == flow["flow"]
+    with socket.socket(fileno=descriptor) as borrowed:
+        assert borrowed.getpeername() == server.getsockname()
+        borrowed.detach()
+    rig.close()
+
+
 def test_the_core_outlives_its_engine(server: socket.socket) -> None:
     rig = Rig(to_loopback)
     rig.guest.connect(GATEWAY, server.getsockname()[1])

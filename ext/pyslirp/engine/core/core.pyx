@@ -25,11 +25,12 @@ from pyslirp.engine.core.punts cimport (
 from pyslirp.engine.core.run cimport world_deadline, world_deliver, world_flow, world_free, world_new, world_run
 from pyslirp.engine.core.streams cimport stream_abort, stream_deny, stream_open, stream_serve
 from pyslirp.engine.core.switch cimport captured_take, port_add, port_remove
-from pyslirp.engine.core.world cimport ADDRESSES_MAX, CLAIMS_MAX, World, addr_is_link_local, addr_is_zero, world_owns
+from pyslirp.engine.core.world cimport (
+    ADDRESSES_MAX, CLAIMS_MAX, FLOWS_MAX, World, addr_is_link_local, addr_is_zero, world_owns)
 from pyslirp.engine.protocols.tcp.congestion cimport CongestionKind
 from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN, Tcp
 from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
-from pyslirp.engine.protocols.udp cimport DatagramPeer
+from pyslirp.engine.protocols.udp cimport DatagramPeer, datagram_deadline
 from pyslirp.engine.stores.byte_queue cimport bq_length
 from pyslirp.engine.stores.counters cimport counters_dict
 from pyslirp.engine.stores.frame_queue cimport fq_front, fq_pop
@@ -476,12 +477,15 @@ cdef class Core:
                             "mtu": n.mtu, "flows": n.flows})
         return out
 
-    def flows(self) -> list[dict]:
-        """Every conversation with its ends, state and counts."""
+    def flows(self, most: int = FLOWS_MAX) -> list[dict]:
+        """Every conversation, but `most` at most, with its ends, state and counts.  `expires`: of one of datagrams, when
+        it is forgotten unless something passes; `mapping`: the handle of what owns its socket, 0 without one."""
         cdef Flow *flow
         cdef u32 i
         out = []
         for i in range(slab_span(&self.w.flow_slab)):
+            if len(out) >= most:
+                break
             flow = <Flow *>slab_at(&self.w.flow_slab, i)
             if flow != NULL and flow.life != FLOW_DEAD and not flow.is_mapping:
                 out.append(_describe(flow))
@@ -509,5 +513,6 @@ cdef dict _describe(Flow *flow):
     else:
         peer = <DatagramPeer *>flow.body
         out.update(state="denied" if peer.denied else "open", host=_raw(&peer.host), host_port=peer.host_port,
-                   datagrams_to_host=peer.to_host, datagrams_to_guest=peer.to_guest)
+                   datagrams_to_host=peer.to_host, datagrams_to_guest=peer.to_guest, expires=datagram_deadline(flow, peer),
+                   mapping=peer.mapping.slab.handle if peer.mapping != NULL else 0)
     return out

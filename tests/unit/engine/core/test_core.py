@@ -235,7 +235,10 @@ def test_a_conversation_is_described_but_no_mapping() -> None:
         "host_port": 7,
         "datagrams_to_host": 1,
         "datagrams_to_guest": 0,
+        "expires": START + 30_000_000_000,
+        "mapping": mapping,
     }
+    assert net.core.flows(0) == []
     assert net.core.memory()["flows"] == 2
     assert mapping
 
