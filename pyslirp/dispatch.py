@@ -93,6 +93,7 @@ class Dispatcher:
         self.inbound: dict[int, Inbound] = {}  #: by token of the forwarding rule
         self.endings: dict[int, Callable[[str], None]] = {}  #: by flow; told once how it has ended
         self.services: list[Service] = []
+        self._disabled: list[Service] = []
         self._claims: dict[tuple[bytes | None, int], Service] = {}
         self._stream_claims: dict[tuple[bytes | None, int], StreamService] = {}
         self._router: RouterDiscovery | None = None
@@ -128,9 +129,24 @@ class Dispatcher:
             else:
                 self._stream_claims[raw, claim.port] = cast("StreamService", service)
 
+    def disable(self, service: Service) -> int:
+        """Let a service answer nothing, until `enable`: its streams are reset (how many comes back)."""
+        if service not in self._disabled:
+            self._disabled.append(service)
+        streams = [stream for stream in self.streams.values() if _is_of(stream, service)]
+        for stream in streams:
+            stream.abort()
+        return len(streams)
+
+    def enable(self, service: Service) -> None:
+        """Take a `disable` back."""
+        if service in self._disabled:
+            self._disabled.remove(service)
+
     def stream_service(self, far: bytes, port: int) -> StreamService | None:
-        """The service that has claimed TCP `port` of `far`."""
-        return self._stream_claims.get((far, port)) or self._stream_claims.get((None, port))
+        """The service that has claimed TCP `port` of `far`, and is enabled."""
+        service = self._stream_claims.get((far, port)) or self._stream_claims.get((None, port))
+        return None if service in self._disabled else service
 
     def handle(self, punts: Iterable[Punt]) -> None:
         """Route each punt."""
@@ -205,7 +221,7 @@ class Dispatcher:
     def _datagram(self, punt: Punt) -> None:
         _, link, mac, (_, guest, guest_port, far, far_port), payload = punt
         service = self._claims.get((far, far_port)) or self._claims.get((None, far_port))
-        if service is None:
+        if service is None or service in self._disabled:
             return
         datagram = Datagram(
             link, Mac(mac), Endpoint(unpack(guest), guest_port), Endpoint(unpack(far), far_port), payload
@@ -374,6 +390,10 @@ class ServicePort:
         """The service has its own idea of when it is over."""
 
 
+def _is_of(stream: ServedStream, service: Service) -> bool:
+    return isinstance(stream.handler, ServiceStream) and stream.handler.service is service
+
+
 class ServiceStream:
     """The handler of a stream that a service answers: bytes become calls of the service, its actions bytes.
 
@@ -385,7 +405,7 @@ class ServiceStream:
         self, dispatcher: Dispatcher, service: StreamService, stream: ServedStream, clock: Callable[[], int]
     ) -> None:
         self._dispatcher = dispatcher
-        self._service = service
+        self.service = service
         self._stream = stream
         self._clock = clock
         self._waiting = bytearray()
@@ -394,7 +414,7 @@ class ServiceStream:
 
     def connected(self) -> None:
         """Tell the service."""
-        self._act(self._service.stream_opened(self._stream.flow, self._stream.guest, self._clock()))
+        self._act(self.service.stream_opened(self._stream.flow, self._stream.guest, self._clock()))
 
     def readable(self) -> None:
         """Hand to the service what is there."""
@@ -403,17 +423,17 @@ class ServiceStream:
             if not data:
                 self._unread = False
                 return
-            self._act(self._service.stream_received(self._stream.flow, data, self._clock()))
+            self._act(self.service.stream_received(self._stream.flow, data, self._clock()))
         self._unread = True
 
     def finished(self) -> None:
         """The service is told by b""."""
-        self._act(self._service.stream_received(self._stream.flow, b"", self._clock()))
+        self._act(self.service.stream_received(self._stream.flow, b"", self._clock()))
 
     def closed(self, reason: str) -> None:
         """Tell the service."""
         del reason
-        self._act(self._service.stream_closed(self._stream.flow, self._clock()))
+        self._act(self.service.stream_closed(self._stream.flow, self._clock()))
 
     def writable(self) -> None:
         """Send what had to wait, and then read what had to wait for that."""

@@ -48,7 +48,7 @@ from pyslirp.services.dhcp import DhcpService
 from pyslirp.services.dns import DnsService
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
 from pyslirp.snapshot import flows_of, neighbors_of
-from pyslirp.verdicts import PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
+from pyslirp.verdicts import NUMBERS, PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
 
 if TYPE_CHECKING:
     from pyslirp.services.tftp import TftpService
@@ -141,6 +141,7 @@ class Stack:
         self._tftp: TftpService | None = None
         self._smb: Smb | None = None
         self._dispatcher.ports = self.servers
+        self._at_close: list[Callable[[], None]] = []
         self._add_services()
 
     def _add_services(self) -> None:
@@ -149,7 +150,12 @@ class Stack:
             self._dispatcher.add(DhcpService(dhcp_settings(config, self.mtu)))
         if config.network.ipv6:
             self._add_ipv6_services()
-        if config.dns_aliases and config.dns.forward and not config.network.restrict:
+        if not config.network.restrict:
+            self._add_dns()
+
+    def _add_dns(self) -> None:
+        config = self.config
+        if config.dns_aliases and config.dns.forward:
             resolvers = Resolvers(chosen=config.dns.upstream)
             self._dns = DnsService(config.dns_aliases, resolvers.current, _random16)
             self._dispatcher.add(self._dns)
@@ -205,6 +211,8 @@ class Stack:
         if self._closed:
             return
         self._closed = True
+        for callback in self._at_close:
+            self._dispatcher.attempt(callback)
         self._dispatcher.close()
         self._upstream.close()
         self.forwards.close()
@@ -224,6 +232,11 @@ class Stack:
         self._timers.clear()
         self.stop_capture()
         self.bus.close()
+
+    def at_close(self, callback: Callable[[], None]) -> None:
+        """Call back first of all when the stack is closed."""
+        self._check()
+        self._at_close.append(callback)
 
     @property
     def closed(self) -> bool:
@@ -447,6 +460,33 @@ class Stack:
             now = self.engine.now()
             self._publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
 
+    def set_restrict(self, restrict: bool) -> int:
+        """Isolate the guests, or no longer: ``restrict=`` while the network runs.  How many flows were cut.
+
+        Flows that guests have opened and could not open any more are ended, TCP by a reset both ways; forwarded ones
+        and those to servers in this process stay.  DHCP leaves router and DNS server out from a client's next message.
+        """
+        self._check()
+        self.targets.restrict = restrict
+        self._dhcp.set_restrict(restrict)
+        if not restrict:
+            if self._dns is None:
+                self._add_dns()
+            else:
+                self._dispatcher.enable(self._dns)
+            return 0
+        cut = self._dispatcher.disable(self._dns) if self._dns is not None else 0
+        for flow in self.core.flows():
+            if not (flow["inbound"] or flow["served"] or flow["waiting"]) and self._is_denied(flow):
+                self.core.close_flow(flow["flow"], self.engine.now())
+                cut += 1
+        return cut
+
+    def _is_denied(self, flow: dict[str, Any]) -> bool:
+        """Would this flow of a guest to a host socket be refused, were it new?  One that was denied before is not cut."""
+        name = FlowName(NUMBERS[flow["protocol"]], flow["guest"], flow["guest_port"], flow["far"], flow["far_port"])
+        return flow["state"] != "denied" and isinstance(self.guestfwd.decide(name) or self.targets.decide(name), Deny)
+
     def _tell_of_ping(self) -> None:
         if not self._told_of_ping:
             self._told_of_ping = True
@@ -500,6 +540,10 @@ class Stack:
         if not self._capture.active:
             self.stop_capture()
 
+    def services(self) -> dict[str, dict[str, Any]]:
+        """What each service has to tell, by its name."""
+        return {service.name: service.snapshot() for service in self._dispatcher.services}
+
     def snapshot(self) -> dict[str, Any]:
         """Everything that there is to know, as plain values: links, leases, neighbours, flows, forwards, counters."""
         network = self.config.network
@@ -535,7 +579,7 @@ class Stack:
             "commands": self.guestfwd.commands,
             "neighbors": neighbors_of(self.core),
             "flows": flows_of(self.core),
-            "services": {service.name: service.snapshot() for service in self._dispatcher.services},
+            "services": self.services(),
             "counters": self.core.counters(),
             "memory": self.core.memory(),
             "engine": self.engine.snapshot(),

@@ -14,6 +14,7 @@ ICMP = 1
 TCP = 6
 UDP = 17
 PROTOCOLS = {ICMP: "icmp", TCP: "tcp", UDP: "udp"}  #: IANA protocol numbers of flows
+NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 
 
 class FlowName(NamedTuple):

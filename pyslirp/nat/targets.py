@@ -71,7 +71,7 @@ class Targets:
         self._dns = {pack(address) for address in dns}
         self._at_dns = _NO_SERVICE if dns_forward else _NO_DNS
         self._servers: set[bytes] = set()
-        self.restrict = network.restrict  #: may be changed while the network runs; established flows stay
+        self.restrict = network.restrict  #: may be changed while the network runs (Stack.set_restrict)
 
     def add_server(self, address: bytes) -> None:
         """`address`, 16 engine bytes, is that of a Python server from now on."""

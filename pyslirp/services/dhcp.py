@@ -25,6 +25,7 @@ for them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -109,6 +110,11 @@ class DhcpService:
     def expire(self, now: int) -> list[Action]:
         """End what is due."""
         return [LeaseEnded(now, lease.address, lease.mac, "expired") for lease in self._leases.expire(now)]
+
+    def set_restrict(self, restrict: bool) -> None:
+        """Tell clients of the router and the DNS server, or not, from their next message on."""
+        self._settings = replace(self._settings, restrict=restrict)
+        self._replies.use(self._settings)
 
     def snapshot(self) -> dict[str, Any]:
         """Leases by address (in every state of leases.py) and counters."""

@@ -63,9 +63,13 @@ class DhcpReplies:
 
     def __init__(self, settings: DhcpSettings) -> None:
         """Raises ConfigError for a search list that DNS cannot express."""
-        self._settings = settings
-        self._parameters = _fixed_parameters(settings)
         self.omitted = 0
+        self.use(settings)
+
+    def use(self, settings: DhcpSettings) -> None:
+        """Give out these from now on.  Raises as the constructor does."""
+        self._parameters = _fixed_parameters(settings)
+        self._settings = settings
 
     def lease_seconds(self, request: Request) -> int:
         """How long the client may have its address: what it asks for (option 51) within the server's limits."""

@@ -244,6 +244,27 @@ def test_a_service_may_claim_a_port_of_any_address(house: House) -> None:
     assert house.dispatcher.stream_service(pack(FAR.address), 54) is None
 
 
+def test_a_disabled_service_answers_nothing_until_it_is_enabled(house: House) -> None:
+    service, other = FakeService(), FakeService(GUEST.address)
+    house.dispatcher.add(service)
+    house.dispatcher.add(other)
+    house.service_stream(service)
+    house.core.told.clear()
+    assert house.dispatcher.disable(other) == 0
+    assert house.dispatcher.disable(service) == 1
+    assert house.core.told == [("close_flow", FLOW, NOW)]
+    house.dispatcher.streams.clear()
+    assert house.dispatcher.disable(service) == 0
+    service.calls.clear()
+    house.dispatcher.handle([(engine.KIND_DATAGRAM, 3, bytes(MAC), UDP_KEY, b"query")])
+    assert (service.calls, house.dispatcher.stream_service(pack(FAR.address), 53)) == ([], None)
+    house.dispatcher.enable(service)
+    house.dispatcher.enable(service)
+    house.dispatcher.handle([(engine.KIND_DATAGRAM, 3, bytes(MAC), UDP_KEY, b"query")])
+    assert len(service.calls) == 1
+    assert house.dispatcher.stream_service(pack(FAR.address), 53) is service
+
+
 def test_a_datagram_that_nobody_claims_is_nobodys(house: House) -> None:
     house.dispatcher.handle([(engine.KIND_DATAGRAM, 3, bytes(MAC), UDP_KEY, b"query")])
     assert house.core.told == []

@@ -246,6 +246,19 @@ def test_a_flow_for_which_the_host_has_no_socket_is_told_as_refused(rig: Rig) ->
     rig.until(lambda: data.closed)
 
 
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_who_wants_to_know_is_told_of_the_end_once() -> None:
+    told: list[bool] = []
+    with Rig() as rig:
+        rig.stack.at_close(lambda: told.append(rig.stack.engine.fileno() >= 0))
+    rig.stack.close()
+    assert told == [True], "while there still is an engine"
+    with pytest.raises(ClosedError):
+        rig.stack.at_close(told.clear)
+
+
 # -- links -------------------------------------------------------------------------------------------------------------
 
 
