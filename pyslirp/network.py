@@ -20,8 +20,11 @@ from typing import Any, Self, TypeVar, Unpack
 from pyslirp.addresses import Endpoint, UnixAddress
 from pyslirp.config.forward import ForwardKey, HostForward
 from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
-from pyslirp.config.link import ConnectAddress, ListenAddress
+from pyslirp.config.link import ConnectAddress, ControlAddress, ListenAddress
 from pyslirp.config.stack import Config, Options
+from pyslirp.control import commands, inspection
+from pyslirp.control.command import Nothing
+from pyslirp.control.server import ControlSocket
 from pyslirp.errors import ClosedError, ForwardError, LinkError
 from pyslirp.flows import ServedStream, StreamHandler
 from pyslirp.links.base import PortSpec
@@ -269,6 +272,55 @@ class Network:
                 writer.transport.abort()
 
         return connected
+
+    # -- run-time commands (pyslirp.control.commands), each as a method ----------------------------------------------------
+
+    def control(self, address: str) -> ControlSocket:
+        """Take commands at ``unix:PATH`` (docs/control.md), until the network ends or this is closed.
+
+        Raises ConfigError for what is no such address, LinkError where it cannot be listened at.
+        """
+        socket_ = ControlSocket(self._stack_now(), ControlAddress.parse(address))
+        self._kick()
+        return socket_
+
+    def info_usernet(self) -> str:
+        """Connections and forwarding rules as QEMU's ``info usernet`` prints them."""
+        return inspection.info_usernet(self._stack_now(), Nothing()).text
+
+    def info_network(self) -> str:
+        """The network in one line, as QEMU's ``info network`` prints it."""
+        return inspection.info_network(self._stack_now(), Nothing()).text
+
+    def neighbors(self) -> tuple[inspection.Neighbor, ...]:
+        """The guests that were heard of."""
+        return inspection.neighbors(self._stack_now(), Nothing()).neighbors
+
+    def leases(self) -> tuple[inspection.Lease, ...]:
+        """The addresses that were given out."""
+        return inspection.leases(self._stack_now(), Nothing()).leases
+
+    def flows(self, limit: int = inspection.FLOWS_AT_ONCE) -> tuple[inspection.Flow, ...]:
+        """The conversations of guests with the world, `limit` at most."""
+        return inspection.flows(self._stack_now(), inspection.FlowsRequest(limit=limit)).flows
+
+    def counters(self) -> dict[str, int]:
+        """What has happened, how often; docs/counters.md says what each counts."""
+        return inspection.counters(self._stack_now(), Nothing()).counters
+
+    def set_restrict(self, restrict: bool) -> int:
+        """Isolate the guests, or no longer: ``restrict=`` from now on.  How many flows were ended for that."""
+        cut = self._stack_now().set_restrict(restrict)
+        self._kick()
+        return cut
+
+    def version(self) -> commands.Version:
+        """Which pyslirp this is, and which version of the control protocol it speaks."""
+        return commands.version(self._stack_now(), Nothing())
+
+    def help(self) -> tuple[commands.Entry, ...]:
+        """The commands that a control socket takes."""
+        return commands.help_(self._stack_now(), Nothing()).commands
 
     # -- observation --------------------------------------------------------------------------------------------------
 

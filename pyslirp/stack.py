@@ -44,6 +44,7 @@ from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
 from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
+from pyslirp.services.base import RestrictedService
 from pyslirp.services.dhcp import DhcpService
 from pyslirp.services.dns import DnsService
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
@@ -468,7 +469,9 @@ class Stack:
         """
         self._check()
         self.targets.restrict = restrict
-        self._dhcp.set_restrict(restrict)
+        for service in self._dispatcher.services:
+            if isinstance(service, RestrictedService):
+                service.set_restrict(restrict, self.engine.now())
         if not restrict:
             if self._dns is None:
                 self._add_dns()

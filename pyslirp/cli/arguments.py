@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pyslirp.config.argv import DEST, add_arguments, from_arguments
-from pyslirp.config.link import ConnectAddress, ListenAddress
+from pyslirp.config.link import ConnectAddress, ControlAddress, ListenAddress
 from pyslirp.config.qemu import split_options
 from pyslirp.config.stack import Config
 from pyslirp.errors import ConfigError, ConfigErrors, SlirpError
@@ -75,6 +75,7 @@ def complain(text: str) -> None:
 def add_common(parser: argparse.ArgumentParser) -> None:
     """What every command takes: the options of the network, and how it is observed."""
     parser.add_argument("--pcap", metavar="FILE", help="write every frame to a pcapng file, for Wireshark")
+    parser.add_argument("--control", metavar="unix:PATH", help="take run-time commands there (pyslirp ctl PATH ...)")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say what happens (-vv: each flow too)")
     add_arguments(parser)
     parser.add_argument(IN_PLACE, dest=DEST, action="append", type=split_options, help=argparse.SUPPRESS)
@@ -88,6 +89,8 @@ def read_config(namespace: argparse.Namespace) -> tuple[Config | None, list[List
     errors: list[ConfigError] = []
     listen = _addresses(ListenAddress, getattr(namespace, "listen", ()), errors)
     connect = _addresses(ConnectAddress, getattr(namespace, "connect", ()), errors)
+    if namespace.control is not None:
+        _addresses(ControlAddress, [namespace.control], errors)
     config = None
     try:
         config = from_arguments(namespace)
@@ -114,6 +117,10 @@ def begin(stack: Stack, namespace: argparse.Namespace) -> None:
         except OSError as error:
             raise SlirpError(f"--pcap {namespace.pcap}: {explain(error)}") from None
     stack.start()
+    if namespace.control is not None:
+        from pyslirp.control.server import ControlSocket  # noqa: PLC0415 - who does not want it need not wait for it
+
+        ControlSocket(stack, ControlAddress.parse(namespace.control))
 
 
 def explain(error: Exception) -> str:

@@ -1,4 +1,5 @@
-"""The command line: ``pyslirp --listen ADDR [OPTIONS]``, and ``pyslirp demo``, ``run -- qemu-... ...``, ``exec -- ...``.
+"""The command line: ``pyslirp --listen ADDR [OPTIONS]``, and ``pyslirp demo``, ``run -- qemu-... ...``, ``exec -- ...``,
+``ctl PATH ...``.
 
 Exit status: 0 after SIGINT, SIGTERM or SIGHUP, 1 where something of the host stands in the way (an address in use), 2
 for what was written wrong; `run` and `exec` pass on the status of their command.
@@ -34,6 +35,10 @@ def _command(arguments: Sequence[str]) -> int:
         from pyslirp.cli.exec import exec_  # noqa: PLC0415 - only where it is wanted
 
         return exec_(arguments[1:])
+    if arguments and arguments[0] == "ctl":
+        from pyslirp.cli.ctl import ctl  # noqa: PLC0415 - only where it is wanted
+
+        return ctl(arguments[1:])
     from pyslirp.cli.serve import serve  # noqa: PLC0415 - only where it is wanted
 
     return serve(arguments)

@@ -30,6 +30,7 @@ EPILOG = """commands:
   pyslirp demo                           show what it does, without QEMU
   pyslirp run [OPTIONS] -- COMMAND ...   run a QEMU with this network and end with it
   pyslirp exec [OPTIONS] -- COMMAND ...  run any command in a new namespace with this network
+  pyslirp ctl PATH COMMAND ...           give a run-time command to a network started with --control unix:PATH
 
 A guest joins with the -netdev that is printed at start.  An address to listen at is [HOST]:PORT (an empty HOST is
 127.0.0.1), [V6]:PORT, unix:PATH or fd:N."""

@@ -107,6 +107,26 @@ class ConnectAddress(ListenAddress):
     min_port: ClassVar[int] = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ControlAddress(ListenAddress):
+    """Where run-time commands are taken: ``unix:PATH``, because only its file keeps others out."""
+
+    option: ClassVar[str] = "control"
+
+    def __post_init__(self) -> None:
+        """Refuse every other kind."""
+        if self.kind != "unix":
+            raise self._refusal(str(self), "not a Unix socket", "write unix:PATH")
+        self._check_path()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """An address of the one form; raises ConfigError."""
+        if not text.startswith("unix:"):
+            raise cls._refusal(text, "not a Unix socket", f"write unix:{text}" if "/" in text else "write unix:PATH")
+        return cls("unix", path=text.removeprefix("unix:"))
+
+
 def _is_host(host: str) -> bool:
     try:
         if ":" in host:

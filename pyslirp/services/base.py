@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pyslirp.addresses import Address, Endpoint, Mac
 from pyslirp.events import Event
@@ -179,6 +179,14 @@ class RouterDiscovery(Service, Protocol):
 
     def solicited(self, solicitation: Solicitation, now: int) -> Iterable[Action]:
         """A router solicitation has come."""
+
+
+@runtime_checkable
+class RestrictedService(Service, Protocol):
+    """A service that behaves in another way in a network whose guests are isolated."""
+
+    def set_restrict(self, restrict: bool, now: int) -> None:
+        """``restrict=`` from now on."""
 
 
 class StreamService(Service, Protocol):

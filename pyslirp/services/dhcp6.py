@@ -152,8 +152,9 @@ class Dhcp6Service:
         """End what is due."""
         return [LeaseEnded(now, lease.address, lease.mac, "expired") for lease in self._leases.expire(now)]
 
-    def set_restrict(self, restrict: bool) -> None:
+    def set_restrict(self, restrict: bool, now: int) -> None:
         """Tell clients of the name server, or not, from their next message on."""
+        del now
         self._settings = replace(self._settings, restrict=restrict)
         self._replies.use(self._settings)
 

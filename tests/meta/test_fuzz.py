@@ -17,7 +17,7 @@ from tests.meta.tree import ROOT
 
 TARGETS = target.targets()
 # Parsers of untrusted bytes that are not in pyslirp/wire: whole frames against the core, the stream's framing ...
-PARSERS = {"frame", "framing", "dhcp", "dhcp6", "dns", "qemu_options"}
+PARSERS = {"frame", "framing", "dhcp", "dhcp6", "dns", "qemu_options", "control"}
 
 PLANTED = '''"""Invariant tested: none; three faults are planted."""
 import os

@@ -129,7 +129,7 @@ def _log_as_it_was() -> Generator[None]:
 
 
 def options(*, verbose: int = 0, pcap: str | None = None) -> argparse.Namespace:
-    return argparse.Namespace(verbose=verbose, pcap=pcap)
+    return argparse.Namespace(verbose=verbose, pcap=pcap, control=None)
 
 
 def test_a_stack_is_begun(stack: Stack, tmp_path: Path) -> None:

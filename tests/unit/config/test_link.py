@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyslirp.config.link import ConnectAddress, ListenAddress
+from pyslirp.config.link import ConnectAddress, ControlAddress, ListenAddress
 from pyslirp.errors import ConfigError
 
 FORMS = "write [HOST]:PORT, [V6]:PORT, unix:PATH or fd:N"
@@ -88,6 +88,27 @@ def test_an_address_to_connect_to_is_of_its_own_kind() -> None:
 
 def test_the_port_that_was_chosen_can_be_filled_in() -> None:
     assert str(replace(ListenAddress.parse(":0"), port=40000)) == "127.0.0.1:40000"
+
+
+def test_run_time_commands_are_taken_at_unix_sockets_alone() -> None:
+    address = ControlAddress.parse("unix:/run/x")
+    assert (address.kind, address.path, str(address)) == ("unix", "/run/x", "unix:/run/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (":1234", "not a Unix socket (write unix:PATH)"),
+        ("fd:3", "not a Unix socket (write unix:PATH)"),
+        ("/run/x", "not a Unix socket (write unix:/run/x)"),
+        ("unix:", "Missing unix socket path"),
+        (f"unix:{'x' * 108}", "Unix socket path is too long (at most 107 bytes)"),
+    ],
+)
+def test_no_address_for_run_time_commands(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ControlAddress.parse(text)
+    assert str(caught.value) == f"control={text}: {reason}"
 
 
 HOSTS = st.one_of(st.ip_addresses().map(str), st.from_regex(r"[a-z][a-z0-9.-]{0,20}[a-z]", fullmatch=True))

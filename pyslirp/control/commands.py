@@ -1,0 +1,257 @@
+"""The list of run-time commands.  Every control surface, and docs/control.md, come from `COMMANDS`.
+
+Names, arguments and texts are those of QEMU's monitor where it has the command (net/slirp.c, hmp_hostfwd_add and the
+others); what QEMU prints to tell of an error is the text of a CommandError.  Each command is also a method of `Network`
+(`Command.method`), and a line of ``pyslirp ctl PATH``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from pyslirp._version import __version__
+from pyslirp.config.forward import ForwardKey, HostForward
+from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
+from pyslirp.control.command import SWITCH, TEXT, Command, CommandError, Done, Nothing, Problem, argument, value, values
+from pyslirp.control.inspection import (
+    Counters,
+    Flows,
+    FlowsRequest,
+    Leases,
+    Neighbors,
+    Text,
+    counters,
+    flows,
+    info_network,
+    info_usernet,
+    leases,
+    neighbors,
+)
+from pyslirp.errors import ConfigError, ForwardError
+from pyslirp.stack import Stack
+
+PROTOCOL_VERSION = 1  #: of the requests and answers of a control socket
+
+NETDEV_ID = "the network's id=, as QEMU's monitor takes it; may be left out"
+ADD_SYNTAX = "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, and all else that hostfwd= takes"
+REMOVE_SYNTAX = "[tcp|udp]:[HOSTADDR]:HOSTPORT[-LAST] or unix:PATH"
+GUEST_ADD_SYNTAX = "[tcp|udp]:[SERVER]:PORT-cmd:COMMAND, -unix:PATH, -tcp:ADDR:PORT or -udp:ADDR:PORT, as guestfwd= has it"
+GUEST_REMOVE_SYNTAX = "[tcp|udp]:[SERVER]:PORT"
+
+
+# -- hostfwd -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostfwdAddRequest:
+    """A rule to set up."""
+
+    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
+    rule: str = argument(TEXT, "RULE", ADD_SYNTAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """A rule in force."""
+
+    rule: str = value("the rule in full, with the port that was really chosen")
+    listen: str = value("where the host listens")
+    open: bool = value("clients are let in; a rule marked @ready waits for the guest's port")
+
+
+@dataclass(frozen=True, slots=True)
+class HostfwdAdded:
+    """What a rule has made."""
+
+    rules: tuple[Forwarding, ...] = values("one, or of a range of ports one for each", Forwarding)
+
+
+def hostfwd_add(stack: Stack, request: HostfwdAddRequest) -> HostfwdAdded:
+    """Lead a port of the host to a guest."""
+    _check_id(stack, request.netdev_id)
+    known = {forward.token for forward in stack.forwards}
+    try:
+        stack.forwards.add(HostForward.parse(request.rule))
+    except ConfigError as error:
+        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+    except ForwardError as error:
+        text = f"Could not set up host forwarding rule '{request.rule}'"
+        raise CommandError(Problem.GENERIC, text, _reason(error)) from None
+    made = (forward for forward in stack.forwards if forward.token not in known)
+    return HostfwdAdded(tuple(Forwarding(str(one.rule), str(one.listen), one.open) for one in made))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostfwdRemoveRequest:
+    """A rule to take away."""
+
+    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
+    rule: str = argument(TEXT, "RULE", REMOVE_SYNTAX)
+
+
+def hostfwd_remove(stack: Stack, request: HostfwdRemoveRequest) -> Text:
+    """Take a forwarding rule away; connections that it has brought stay."""
+    _check_id(stack, request.netdev_id)
+    try:
+        key = ForwardKey.parse(request.rule)
+    except ConfigError as error:
+        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+    if not stack.forwards.remove(key):
+        raise CommandError(Problem.NOT_FOUND, f"host forwarding rule for {request.rule} not found")
+    return Text(f"host forwarding rule for {request.rule} removed\n")
+
+
+def _check_id(stack: Stack, netdev_id: str | None) -> None:
+    own = stack.config.network.id
+    if netdev_id is not None and netdev_id != own:
+        raise CommandError(Problem.NOT_FOUND, f"unrecognized netdev id '{netdev_id}'", f"this network is '{own}'")
+
+
+def _reason(error: ForwardError) -> str:
+    """What a ForwardError says behind QEMU's text, which names the rule in quotes."""
+    return (error.strerror or str(error)).rpartition("': ")[2]
+
+
+# -- guestfwd ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestfwdAddRequest:
+    """A rule to set up."""
+
+    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
+    rule: str = argument(TEXT, "RULE", GUEST_ADD_SYNTAX)
+
+
+def guestfwd_add(stack: Stack, request: GuestfwdAddRequest) -> Done:
+    """Answer guests at an address of their network by a command, a Unix socket or a port of the host."""
+    _check_id(stack, request.netdev_id)
+    try:
+        rule = GuestForward.parse(request.rule)
+        _check_target(rule)
+        stack.guestfwd.add(rule)
+    except ConfigError as error:
+        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+    except ForwardError as error:
+        raise CommandError(Problem.GENERIC, error.strerror or str(error)) from None
+    return Done()
+
+
+def _check_target(rule: GuestForward) -> None:
+    """A resolver that is slow would stop the network that runs."""
+    if rule.target.kind not in ("tcp", "udp"):
+        return
+    try:
+        ip_address(rule.target.text)
+    except ValueError:
+        text = f"Could not open guest forwarding device 'guestfwd.{rule.protocol}.{rule.port}'"
+        raise CommandError(Problem.ARGUMENTS, text, "no name is looked up here: give the target's address") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestfwdRemoveRequest:
+    """A rule to take away."""
+
+    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
+    rule: str = argument(TEXT, "RULE", GUEST_REMOVE_SYNTAX)
+
+
+def guestfwd_remove(stack: Stack, request: GuestfwdRemoveRequest) -> Text:
+    """Answer no new connections by this rule; those that are open go on."""
+    _check_id(stack, request.netdev_id)
+    try:
+        key = GuestForwardKey.parse(request.rule)
+    except ConfigError as error:
+        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+    if not stack.guestfwd.remove(key):
+        raise CommandError(Problem.NOT_FOUND, f"guest forwarding rule for {request.rule} not found")
+    return Text(f"guest forwarding rule for {request.rule} removed\n")
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRestrictRequest:
+    """Whether guests are isolated."""
+
+    value: bool = argument(SWITCH, "on|off", "restrict= from now on")
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictSet:
+    """What holds now."""
+
+    restrict: bool = value("guests are isolated")
+    cut: int = value("flows that were ended, because they are not allowed any more")
+
+
+def set_restrict(stack: Stack, request: SetRestrictRequest) -> RestrictSet:
+    """Isolate the guests (restrict=on), or no longer; flows that are forbidden then are ended."""
+    return RestrictSet(request.value, stack.set_restrict(request.value))
+
+
+# -- about the commands themselves -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which pyslirp answers."""
+
+    program: str = value("version of pyslirp")
+    protocol: int = value("version of this protocol")
+
+
+def version(stack: Stack, request: Nothing) -> Version:
+    """Which pyslirp answers, and which version of the protocol it speaks."""
+    del stack, request
+    return Version(__version__, PROTOCOL_VERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command."""
+
+    command: str = value("its name")
+    arguments: str = value("as they are written")
+    summary: str = value("what it does")
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """The commands."""
+
+    commands: tuple[Entry, ...] = values("in the order of the documentation", Entry)
+
+
+def help_(stack: Stack, request: Nothing) -> Help:
+    """The commands that there are."""
+    del stack, request
+    return Help(tuple(Entry(command.name, command.usage, command.summary) for command in COMMANDS))
+
+
+def _command(
+    name: str, run: Callable[[Stack, Any], Any], request: type[Any] = Nothing, response: type[Any] = Done
+) -> Command:
+    summary = (run.__doc__ or "").partition("\n")[0].rstrip(".")
+    return Command(name, summary, run, request, response)
+
+
+COMMANDS = (
+    _command("hostfwd_add", hostfwd_add, HostfwdAddRequest, HostfwdAdded),
+    _command("hostfwd_remove", hostfwd_remove, HostfwdRemoveRequest, Text),
+    _command("guestfwd_add", guestfwd_add, GuestfwdAddRequest, Done),
+    _command("guestfwd_remove", guestfwd_remove, GuestfwdRemoveRequest, Text),
+    _command("info usernet", info_usernet, Nothing, Text),
+    _command("info network", info_network, Nothing, Text),
+    _command("neighbors", neighbors, Nothing, Neighbors),
+    _command("leases", leases, Nothing, Leases),
+    _command("flows", flows, FlowsRequest, Flows),
+    _command("counters", counters, Nothing, Counters),
+    _command("set restrict", set_restrict, SetRestrictRequest, RestrictSet),
+    _command("version", version, Nothing, Version),
+    _command("help", help_, Nothing, Help),
+)
