@@ -38,7 +38,9 @@ PROTOCOL_VERSION = 1  #: of the requests and answers of a control socket
 NETDEV_ID = "the network's id=, as QEMU's monitor takes it; may be left out"
 ADD_SYNTAX = "[tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, and all else that hostfwd= takes"
 REMOVE_SYNTAX = "[tcp|udp]:[HOSTADDR]:HOSTPORT[-LAST] or unix:PATH"
-GUEST_ADD_SYNTAX = "[tcp|udp]:[SERVER]:PORT-cmd:COMMAND, -unix:PATH, -tcp:ADDR:PORT or -udp:ADDR:PORT, as guestfwd= has it"
+GUEST_ADD_SYNTAX = (
+    "[tcp|udp]:[SERVER]:PORT-cmd:COMMAND, -unix:PATH, -tcp:ADDR:PORT or -udp:ADDR:PORT, as guestfwd= has it"
+)
 GUEST_REMOVE_SYNTAX = "[tcp|udp]:[SERVER]:PORT"
 
 

@@ -48,7 +48,9 @@ def stack(path: Path) -> Iterator[Stack]:
 def test_commands_are_answered_one_after_the_other(path: Path) -> None:
     with Client(f"unix:{path}") as client:
         assert client.request("version")["protocol"] == 1
-        assert client.request("hostfwd_add", {"rule": "tcp:127.0.0.1:0-:22"})["rules"][0]["rule"].endswith("-10.0.2.15:22")
+        assert client.request("hostfwd_add", {"rule": "tcp:127.0.0.1:0-:22"})["rules"][0]["rule"].endswith(
+            "-10.0.2.15:22"
+        )
 
 
 @pytest.mark.usefixtures("stack")

@@ -164,7 +164,7 @@ def test_a_guestfwd_is_added_works_under_restrict_and_is_removed() -> None:
     [
         ("tcp:10.0.2.100:80", "Invalid guest forwarding rule 'tcp:10.0.2.100:80'", None),
         (
-            "tcp:10.0.2.2:80-tcp:127.0.0.1:80",
+            "tcp:10.0.2.3:53-tcp:127.0.0.1:80",
             None,
             None,
         ),

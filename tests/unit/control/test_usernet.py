@@ -81,7 +81,7 @@ def test_rules_have_their_descriptor_and_come_after_the_flows_newest_first() -> 
         assert [row.destination.port for row in shown] == [23, 22]
         for row in shown:
             with socket.socket(fileno=row.descriptor) as listening:
-                assert listening.getsockname() == (str(row.source.address), row.source.port)
+                assert listening.getsockname() == ("127.0.0.1", row.source.port)
                 listening.detach()
 
 
@@ -94,7 +94,7 @@ def test_a_connection_of_a_guest() -> None:
         rig.until(lambda: data.stream and data.stream.connected)
         (row,) = rows(rig.stack)
         assert (row.protocol, row.state, row.destination) == ("tcp", "ESTABLISHED", Endpoint(GATEWAY, port))
-        assert row.source.address == guest.address
+        assert str(row.source).startswith(f"{guest.address}:")
         with socket.socket(fileno=row.descriptor) as ours:
             assert ours.getpeername()[1] == port
             ours.detach()

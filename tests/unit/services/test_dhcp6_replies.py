@@ -109,7 +109,7 @@ def test_restrict_may_come_and_go() -> None:
     guest = Guest(server)
     found = []
     for restrict in (True, False):
-        server.set_restrict(restrict)
+        server.set_restrict(restrict, 0)
         found.append(parameters(guest.ask(INFORM, requested(DNS_SERVERS))))
     assert found == [[], [DNS_SERVERS]]
 
