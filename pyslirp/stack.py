@@ -153,6 +153,8 @@ class Stack:
             self._add_ipv6_services()
         if not config.network.restrict:
             self._add_dns()
+        if config.boot.tftp is not None:
+            self._add_tftp(config.boot.tftp)
 
     def _add_dns(self) -> None:
         config = self.config
@@ -160,9 +162,6 @@ class Stack:
             resolvers = Resolvers(chosen=config.dns.upstream)
             self._dns = DnsService(config.dns_aliases, resolvers.current, _random16)
             self._dispatcher.add(self._dns)
-
-        if config.boot.tftp is not None:
-            self._add_tftp(config.boot.tftp)
 
     def _add_ipv6_services(self) -> None:
         from pyslirp.services.dhcp6 import Dhcp6Service  # noqa: PLC0415 - who has no IPv6 need not wait for it
