@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -33,6 +34,16 @@ def wrong_build(engine: Path) -> str | None:
             if b"__asan_init" not in module.read_bytes():
                 return f"{module} was built without the address sanitizer"
     return None
+
+
+@pytest.fixture(autouse=True)
+def untouched_log() -> Generator[logging.Logger, None, None]:
+    """pyslirp's logger, put back as it was: a command line that a test has run takes it over."""
+    logger = logging.getLogger("pyslirp")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    yield logger
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 def pytest_configure(config: pytest.Config) -> None:

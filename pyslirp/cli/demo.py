@@ -7,6 +7,7 @@ Name server and file server are the demo's own, so it needs no network.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import select
@@ -88,6 +89,8 @@ def _answer_names(server: socket.socket) -> None:
             query, client = server.recvfrom(4096)
         except OSError:
             return
+        if not query:  # shut down (see _stop)
+            return
         question = query[12:]
         answer = b"\xc0\x0c\x00\x01\x00\x01" + (60).to_bytes(4) + b"\x00\x04" + IPv4Address("10.0.2.2").packed
         server.sendto(query[:2] + b"\x81\x80" + b"\x00\x01\x00\x01\x00\x00\x00\x00" + question + answer, client)
@@ -116,6 +119,16 @@ def _listener(kind: int) -> socket.socket:
     if kind == socket.SOCK_STREAM:
         bound.listen()
     return bound
+
+
+def _stop(servers: Sequence[socket.socket], threads: Sequence[threading.Thread]) -> None:
+    """End the servers.  Closing alone would leave each thread to wait on a number that the next socket may get."""
+    for server in servers:
+        with contextlib.suppress(OSError):  # a datagram socket says that it is not connected, and wakes its reader
+            server.shutdown(socket.SHUT_RDWR)
+    for server, thread in zip(servers, threads, strict=True):
+        thread.join()
+        server.close()
 
 
 # -- the steps ------------------------------------------------------------------------------------------------------------
@@ -206,8 +219,12 @@ def demo(arguments: Sequence[str]) -> int:
     data = os.urandom(MIB) * namespace.mib
     names, files = _listener(socket.SOCK_DGRAM), _listener(socket.SOCK_STREAM)
     digests: list[str] = []
-    for target, server in ((_answer_names, (names,)), (_serve_files, (files, data, digests))):
-        threading.Thread(target=target, args=server, daemon=True).start()
+    threads = [
+        threading.Thread(target=_answer_names, args=(names,), daemon=True),
+        threading.Thread(target=_serve_files, args=(files, data, digests), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
     resolver, port = "{}:{}".format(*names.getsockname()), files.getsockname()[1]
     stack = Stack(Config.build(dns_upstream=[resolver]))
     begun = time.monotonic()
@@ -224,8 +241,7 @@ def demo(arguments: Sequence[str]) -> int:
         return HOST_ERROR
     finally:
         stack.close()
-        names.close()
-        files.close()
+        _stop([names, files], threads)
     print(f"all well, in {time.monotonic() - begun:.2f} s; a real guest: pyslirp --listen :1234")
     sys.stdout.flush()
     return 0

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -30,16 +29,6 @@ def clock() -> Clock:
 def limited(clock: Clock, caplog: pytest.LogCaptureFixture) -> RateLimited:
     caplog.set_level(logging.INFO)
     return RateLimited(logging.getLogger("test.limited"), burst=2, interval_ns=10 * SECOND, clock=clock)
-
-
-@pytest.fixture
-def untouched() -> Iterator[logging.Logger]:
-    """pyslirp's logger, put back as it was."""
-    logger = logging.getLogger("pyslirp")
-    before = (list(logger.handlers), logger.level, logger.propagate)
-    yield logger
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
 
 
 def test_a_burst_passes_and_the_rest_is_counted(
@@ -98,7 +87,7 @@ def test_the_record_names_the_callers_line(limited: RateLimited, caplog: pytest.
     ("verbosity", "seen"),
     [(0, ["pyslirp: warned"]), (1, ["warned", "informed"]), (2, ["warned", "informed", "detailed"]), (7, ["detailed"])],
 )
-def test_verbosity(untouched: logging.Logger, verbosity: int, seen: list[str]) -> None:
+def test_verbosity(untouched_log: logging.Logger, verbosity: int, seen: list[str]) -> None:
     stream = io.StringIO()
     log.set_up(verbosity, stream)
     logger = logging.getLogger("pyslirp.links")
@@ -111,10 +100,10 @@ def test_verbosity(untouched: logging.Logger, verbosity: int, seen: list[str]) -
     assert all("pyslirp.links" in line for line in lines) == (verbosity > 0)
 
 
-def test_a_second_set_up_takes_the_firsts_place(untouched: logging.Logger) -> None:
+def test_a_second_set_up_takes_the_firsts_place(untouched_log: logging.Logger) -> None:
     first, second = io.StringIO(), io.StringIO()
     log.set_up(0, first)
     log.set_up(1, second)
-    untouched.info("once")
+    untouched_log.info("once")
     assert first.getvalue() == ""
     assert second.getvalue().count("once") == 1
