@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pyslirp.engine.core import core
+from tests.oracle import headers_ipv6
 from tests.oracle.headers_ipv6 import (
     DESTINATION,
     FRAGMENT,
@@ -344,3 +345,39 @@ def test_what_cannot_be_sent(net: Net6, wrong: dict[str, Any], error: type[Excep
     fields = {"source": six(ROUTER), "to": six(ALL_NODES), "kind": 134, "code": 0, "body": bytes(12), "now": net.now}
     with pytest.raises(error):
         net.core.send_icmp6(**{**fields, **wrong})
+
+
+# -- the size of a path (RFC 8201) -------------------------------------------------------------------------------------
+
+
+def cut(net: Net6, guest: Guest6, size: int = 1400) -> int:
+    """Into how many packets a datagram to the guest's port 5000 is cut."""
+    net.core.send_udp(six(FAR6), 9, six(guest.ip6), 5000, bytes(size), net.now)
+    return len(guest.packets6())
+
+
+def too_big(guest: Guest6, mtu: int, *, port: int = 5000) -> None:
+    """A router behind the guest could not pass on a datagram of 1448 bytes."""
+    quote = headers_ipv6.headers(1408, UDP, six(FAR6), six(guest.ip6)) + struct.pack("!HHHH", 9, port, 1408, 0)
+    guest.icmp6(2, struct.pack("!I", mtu) + quote, to=FAR6)
+
+
+@pytest.mark.parametrize(("mtu", "pieces"), [(1300, 2), (1280, 2), (100, 2), (1448, 1), (1500, 1)])
+def test_a_packet_too_big_makes_datagrams_smaller(net: Net6, guest: Guest6, mtu: int, pieces: int) -> None:
+    """But not below what every link carries (RFC 8200 section 5)."""
+    guest.udp6(b"x")
+    net.punts()
+    assert cut(net, guest) == 1
+    too_big(guest, mtu)
+    net.core.send_udp(six(FAR6), 9, six(guest.ip6), 5000, bytes(1400), net.now)
+    packets = guest.packets6()
+    assert len(packets) == pieces
+    assert max(packet.plen + 40 for packet in packets) >= 1280 - 8
+
+
+def test_a_packet_too_big_about_nothing_that_we_send_is_not_believed(net: Net6, guest: Guest6) -> None:
+    too_big(guest, 1280)
+    guest.udp6(b"x")
+    net.punts()
+    too_big(guest, 1280, port=5001)
+    assert cut(net, guest) == 1

@@ -6,9 +6,9 @@ from pyslirp.engine.base.endian cimport load16, load32
 from pyslirp.engine.base.header.icmpv6 cimport (
     BEYOND_SCOPE, ICMPV6_ECHO, ICMPV6_ECHO_REPLY, ICMPV6_ERRORS, ICMPV6_PARAMETER_PROBLEM, ICMPV6_TIME_EXCEEDED,
     ICMPV6_TOO_BIG, ICMPV6_UNREACHABLE, PORT_UNREACHABLE6, PROBLEM_FIELD, PROBLEM_OPTION)
-from pyslirp.engine.base.header.ipv6 cimport IPV6_AT_PAYLOAD_LENGTH
+from pyslirp.engine.base.header.ipv6 cimport IPV6_AT_PAYLOAD_LENGTH, IPV6_MTU_MIN
 from pyslirp.engine.base.header.ipv6_extension cimport FRAGMENT6_AT_OFFSET
-from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, mac_is_group, u8, u32
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, addr_is4, mac_is_group, u8, u32
 from pyslirp.engine.base.span cimport Span, span_at
 from pyslirp.engine.base.status cimport (
     ARP_ANSWERED, ARP_MALFORMED, ARP_NOT_OURS, ARP_SHORT, CLAIMED_DATAGRAM, CLAIMED_QUEUE_FULL, ETH_UNKNOWN_TYPE,
@@ -30,12 +30,13 @@ from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_with
 from pyslirp.engine.core.streams cimport stream_icmp_error, stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
 from pyslirp.engine.core.world cimport (
-    UdpClaim, World, addr_is_link_local, addr_is_zero, world_on_link, world_owns, world_voice)
+    UdpClaim, World, addr_is_link_local, addr_is_zero, world_next_hop, world_on_link, world_owns,
+    world_voice)
 from pyslirp.engine.protocols.icmp cimport (
     ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_PORT, UNREACHABLE_PROTOCOL,
     UNREACHABLE_TOO_BIG)
 from pyslirp.engine.stores.counters cimport count, count_n
-from pyslirp.engine.tables.flow cimport FlowKey, flow_key_set
+from pyslirp.engine.tables.flow cimport GUEST_SIDE, FlowKey, flow_find, flow_key_set
 from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_find
 from pyslirp.engine.tables.reassembly cimport reassembly_add, reassembly_evicted
 
@@ -43,6 +44,7 @@ cdef enum:
     ARP_BYTES = 28              # Ethernet and IPv4 (RFC 826)
     ARP_REQUEST = 1
     ARP_REPLY = 2
+    PATH_MTU_MIN4 = 576         # what every IPv4 host can put together (RFC 791); less is not believed
     SUPER_FRAME_DATAGRAMS = 128 # in one frame at most (Linux: UDP_MAX_SEGMENTS)
 
 
@@ -107,11 +109,35 @@ cdef bint _claimed(World *w, const Packet *p, u32 port) noexcept nogil:
     return False
 
 
+cdef void _narrow(World *w, const Quote *quote, u32 mtu) noexcept nogil:
+    """A datagram of ours was larger than a link behind the guest carries: the next are cut smaller (RFC 8201, RFC 1191).
+
+    Believed where we do send such datagrams, and down to what every path carries.
+    """
+    cdef FlowKey key
+    cdef Neighbor *n = neighbor_find(&w.neighbors, world_next_hop(w, &quote.destination), w.now)
+    flow_key_set(&key, PROTO_UDP, &quote.destination, quote.destination_port, &quote.source, quote.source_port)
+    if n == NULL or flow_find(&w.flows, GUEST_SIDE, &key) == NULL:
+        return
+    mtu = max(mtu, <u32>PATH_MTU_MIN4 if addr_is4(&quote.destination) else <u32>IPV6_MTU_MIN)
+    if mtu < n.mtu and mtu < quote.packet_bytes:
+        n.mtu = mtu
+        w.hop.valid = False
+
+
 cdef void _icmp_error(World *w, const Packet *p) noexcept nogil:
-    """To whom it concerns.  (Datagrams are told nothing: a guest's port unreachable ends no mapping, RFC 4787 REQ-10.)"""
+    """To whom it concerns.  (Of datagrams it is only their size: a guest's port unreachable ends no mapping, RFC 4787 REQ-10.)"""
     cdef Quote quote
     cdef u8 code = p.icmp_code
-    if not quote_parse(&quote, p.payload, p.payload_bytes) or quote.protocol != PROTO_TCP:
+    if not quote_parse(&quote, p.payload, p.payload_bytes):
+        return
+    if quote.protocol == PROTO_UDP:
+        if p.v6 and p.icmp_type == ICMPV6_TOO_BIG:
+            _narrow(w, &quote, load32(p.l4 + 4))
+        elif not p.v6 and p.icmp_type == ICMP_UNREACHABLE and code == UNREACHABLE_TOO_BIG:
+            _narrow(w, &quote, load16(p.l4 + 6))
+        return
+    if quote.protocol != PROTO_TCP:
         return
     if p.v6:
         if p.icmp_type == ICMPV6_TOO_BIG:
