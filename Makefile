@@ -10,7 +10,7 @@ PY     := $(VENV)/bin/python
 unexport PYSLIRP_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check sim differential bench microbench debug sanitize coverage fuzz fuzz-smoke clean distclean
+.PHONY: help demo test build check docs sim differential bench microbench debug sanitize coverage fuzz fuzz-smoke clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -27,6 +27,9 @@ build: $(VENV)/run ## the engine, in place
 check: $(VENV)/test ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+docs: build ## docs/control.md and docs/counters.md, from the code
+	$(PY) -m docs.generate
 
 sim: build $(VENV)/test ## the simulator's tests alone
 	$(PY) -m pytest tests/sim $(ARGS)
