@@ -87,7 +87,7 @@ def difference(one: Case, wire: Wire) -> str | None:
     at = Place(None)
     for number, (step, mine, other) in enumerate(zip(one.steps, ours.steps, theirs.steps, strict=True)):
         at = replace(at, step=step, limited=mine.limited, state=mine.state, linux_state=other.state)
-        for what, here, there in _differing(mine, other):
+        for what, here, there in _differing(step, mine, other):
             known = excused(at, what, here, there)
             if known is None:
                 return f"step {number}: {step}\n    {what}\n    ours:  {mine}\n    Linux: {other}"
@@ -106,7 +106,7 @@ def difference(one: Case, wire: Wire) -> str | None:
     return None
 
 
-def _differing(mine: Seen, other: Seen) -> Iterator[tuple[str, Any, Any]]:
+def _differing(step: Step, mine: Seen, other: Seen) -> Iterator[tuple[str, Any, Any]]:
     """What of a step is not the same: its name, ours, Linux's."""
     pairs = {
         "resets": (mine.resets, other.resets),
@@ -116,6 +116,8 @@ def _differing(mine: Seen, other: Seen) -> Iterator[tuple[str, Any, Any]]:
     }
     if mine.ack is None or other.ack is None:
         del pairs["sack"]
+    if isinstance(step, Send) and "R" in step.flags:
+        pairs["reset taken"] = mine.state == "CLOSED", other.state == "CLOSED"
     for what, (here, there) in pairs.items():
         if here != there:
             yield what, here, there

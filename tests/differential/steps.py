@@ -210,7 +210,8 @@ def _syn(model: _Model) -> Send:
 
 def _fin(model: _Model) -> Send:
     early = model.random.random() < 0.3
-    start, length = model.nxt + (500 if early else 0), model.random.choice([0, 0, 100])
+    last = max([model.nxt, *(end for _, end in model.islands)])  # an honest guest's end is behind all its bytes
+    start, length = last + (500 if early else 0), model.random.choice([0, 0, 100])
     if model.fin_at is None and not early and not model.islands:
         model.take(start, start + length + 1)
         model.fin_at = start + length
