@@ -56,6 +56,8 @@ def _never_received(at: Place, ours: Blocks, linux: Blocks) -> bool:
 
 def _fin_sacked(at: Place, ours: Blocks, linux: Blocks) -> bool:
     """Linux tells of a FIN's one number, by itself or at an end of a block; else they are the same as far as they go."""
+    if isinstance(at.step, Send) and "F" in at.step.flags and at.step.end - 1 > at.ours_acked:
+        return True
     if any(end - start == 1 and (start, end) not in ours for start, end in linux):
         return True
     trimmed = {(start + before, end - behind) for start, end in linux for before in (0, 1) for behind in (0, 1)}
@@ -63,8 +65,9 @@ def _fin_sacked(at: Place, ours: Blocks, linux: Blocks) -> bool:
 
 
 def _in_pieces(at: Place, ours: Blocks, linux: Blocks) -> bool:
-    """Each block of Linux's lies in the one of ours that was heard at the same time."""
-    return all(mine[0] <= start < end <= mine[1] for mine, (start, end) in zip(ours, linux, strict=False))
+    """Each block of Linux's lies in one of ours, and the first in the first."""
+    inside = [[mine[0] <= start < end <= mine[1] for mine in ours] for start, end in linux]
+    return bool(inside) and inside[0][0] and all(any(found) for found in inside)
 
 
 def _behind_fin(at: Place, ours: int | None, linux: int | None) -> bool:
@@ -196,7 +199,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a FIN among bytes that have come",
         "ack",
         "a guest that ends before bytes it has sent: Linux takes the FIN, we the bytes where they are one piece with it",
-        lambda at, ours, linux: at.linux_state in ENDED and ours is not None and ours > (linux or 0),
+        lambda at, ours, linux: at.linux_state in (*ENDED, "CLOSED") and ours is not None and ours > (linux or 0),
         ends=True,
     ),
     Difference(
@@ -236,7 +239,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "two ends",
         "ack",
         "a guest that moves its FIN: Linux goes on to the later one where its ACK of the first is delayed",
-        lambda at, ours, linux: at.state in ENDED and ours is not None and linux is not None and linux > ours,
+        lambda at, ours, linux: at.linux_state in (*ENDED, "CLOSED") and None not in (ours, linux) and linux > ours,
         ends=True,
     ),
     Difference(

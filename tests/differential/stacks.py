@@ -182,6 +182,7 @@ class Linux:
             self._sock, _ = listener.accept()
         self._sock.setblocking(False)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # room for all that a case writes
         self._take()
 
     def _put(self, frame: bytes) -> None:

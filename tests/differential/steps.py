@@ -233,7 +233,7 @@ def _no_stamp(model: _Model) -> Send:
 
 def _write(model: _Model) -> Step:
     length = model.random.choice([1, 100, 1460, 3000])
-    if model.finished or model.written + length > 9000:
+    if model.finished or model.written + length > 6000:  # within ten segments however they are cut (RFC 6928)
         return Read()
     model.written += length
     return Write(length)
