@@ -27,6 +27,7 @@ from pyslirp.cli.arguments import (
     read_config,
 )
 from pyslirp.cli.foreground import in_foreground
+from pyslirp.config.argv import nic_of
 from pyslirp.errors import SlirpError
 from pyslirp.links.base import PortSpec
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pyslirp.stack import Stack
 
 DEFAULT_MODEL = "virtio-net-pci"
+NIC_MODELS = {"virtio": "virtio-net-pci"}  #: models of -nic that are a device of another name
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  #: exit status where the command cannot be run, or is not there: a shell's
 SIGNALLED = 128  #: and the number of the signal that has ended the command
 PATIENCE_SECONDS = 5.0  #: between SIGTERM and SIGKILL
@@ -53,6 +55,14 @@ def build_parser() -> Parser:
     )
     add_common(parser)
     return parser
+
+
+def device_of(namespace: argparse.Namespace) -> str:
+    """The -device that the guest's NIC is, without its netdev: by --model, or by -nic's model= and mac=."""
+    nic = nic_of(namespace)
+    model = nic.get("model", namespace.model)
+    device = NIC_MODELS.get(model, model)
+    return f"{device},mac={nic['mac']}" if "mac" in nic else device
 
 
 def qemu_arguments(command: Sequence[str], fd: int, name: str, model: str) -> list[str]:
@@ -103,7 +113,7 @@ def _run(namespace: argparse.Namespace, config: Config, command: list[str]) -> i
         with PlainLoop(stack, child.signal) as loop:
             try:
                 begin(stack, namespace)
-                child.start(stack, command, namespace.model)
+                child.start(stack, command, device_of(namespace))
                 child.attend(stack, loop)
             finally:
                 stack.close()

@@ -20,6 +20,7 @@ from pyslirp.cli.arguments import (
     read_config,
 )
 from pyslirp.cli.tap import Tap, TapRequest, add_tap
+from pyslirp.config.argv import nic_of
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.qemu import peer_netdev
 from pyslirp.config.stack import Config
@@ -71,6 +72,8 @@ def serve(arguments: Sequence[str]) -> int:
     if wrong:
         complain("\n".join(wrong))
         return USAGE_ERROR
+    for name, value in nic_of(namespace).items():
+        complain(f"-nic: {name}={value} is about QEMU's own device: ignored here")
     return _run(namespace, config, listen, connect, request)
 
 

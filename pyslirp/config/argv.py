@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pyslirp.config.fields import FIELDS, Field, Source
-from pyslirp.config.qemu import Netdev, split_netdev, split_options
+from pyslirp.config.qemu import Netdev, split_net, split_netdev, split_nic, split_options
 from pyslirp.config.stack import Config
 
 if TYPE_CHECKING:
@@ -30,9 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="OPTIONS",
         help="options as QEMU's -netdev user has them: net=10.0.9.0/24,hostfwd=tcp::2222-:22",
     )
-    parser.add_argument(
-        "--netdev", dest=DEST, action="append", type=split_netdev, metavar="user,id=NAME,...", help="the same, whole"
+    spellings: tuple[tuple[tuple[str, ...], Callable[[str], Netdev], str, str], ...] = (
+        (("--netdev", "-netdev"), split_netdev, "user,id=NAME,...", "the same, whole, or as QEMU's JSON"),
+        (("-nic",), split_nic, "user,...", "the same, with the model= and mac= of the guest's NIC, for pyslirp run"),
+        (("-net",), split_net, "user,...", "the same, as older QEMUs have it"),
     )
+    for names, split, metavar, text in spellings:
+        parser.add_argument(*names, dest=DEST, action="append", type=split, metavar=metavar, help=text)
     groups = {
         Source.QEMU: parser.add_argument_group("options of QEMU's -netdev user"),
         Source.OURS: parser.add_argument_group("more options of the network"),
@@ -53,6 +57,12 @@ def from_arguments(namespace: Namespace) -> Config:
     given: Iterable[Netdev] = getattr(namespace, DEST, None) or ()
     settings = [setting for netdev in given for setting in netdev.settings]
     return Config.assemble(settings, [error for netdev in given for error in netdev.errors])
+
+
+def nic_of(namespace: Namespace) -> dict[str, str]:
+    """What -nic says about the guest's NIC: model and mac, where they were given."""
+    given: Iterable[Netdev] = getattr(namespace, DEST, None) or ()
+    return {name: str(value) for netdev in given for name, value in netdev.nic}
 
 
 def format_arguments(config: Config) -> list[str]:

@@ -16,6 +16,7 @@ from pyslirp.config.stack import Config, Setting
 from pyslirp.errors import ConfigError
 
 TYPE = "user"
+NIC_OPTIONS = frozenset(("model", "mac"))  #: of -nic, that are about the NIC and not about the network
 
 _NAME = re.compile(r"[^=,]*")
 _VALUE = re.compile(r"(?:[^,]|,,)*")
@@ -26,16 +27,19 @@ class Netdev(NamedTuple):
 
     settings: list[Setting]  #: in the order written; a legacy switch has a bool
     errors: list[ConfigError]  #: what is wrong with the string as a whole
+    nic: tuple[Setting, ...] = ()  #: of -nic: what belongs to the guest's NIC, model= and mac=
 
 
 def parse_netdev(text: str) -> Config:
     """The argument of QEMU's ``-netdev``: ``user,id=NAME[,OPTIONS]``.  Raises ConfigErrors."""
-    return Config.assemble(*split_netdev(text))
+    found = split_netdev(text)
+    return Config.assemble(found.settings, found.errors)
 
 
 def parse_options(text: str) -> Config:
     """OPTIONS alone, or behind ``user,``; the id may be left out.  Raises ConfigErrors."""
-    return Config.assemble(*split_options(text))
+    found = split_options(text)
+    return Config.assemble(found.settings, found.errors)
 
 
 def format_netdev(config: Config) -> str:
@@ -51,7 +55,49 @@ def format_options(config: Config) -> str:
 
 def split_netdev(text: str) -> Netdev:
     """`parse_netdev`, up to the settings.  Of another type than user nothing is said but that."""
-    settings = list(_split(text, implied="type"))
+    if text.lstrip().startswith("{"):
+        return _split_json(text)
+    return _of_type_user(text, list(_split(text, implied="type")), named=True)
+
+
+def split_nic(text: str) -> Netdev:
+    """The argument of QEMU's ``-nic``, which is a -netdev and the NIC for it in one; the id may be left out."""
+    found = _of_type_user(text, list(_split(text, implied="type")), named=False)
+    nic = tuple(setting for setting in found.settings if setting[0] in NIC_OPTIONS)
+    return Netdev([setting for setting in found.settings if setting[0] not in NIC_OPTIONS], found.errors, nic)
+
+
+def split_net(text: str) -> Netdev:
+    """The argument of QEMU's legacy ``-net``; the id may be left out."""
+    return _of_type_user(text, list(_split(text, implied="type")), named=False)
+
+
+def _split_json(text: str) -> Netdev:
+    """``{"type":"user","id":"n0","hostfwd":[{"str":"tcp::2222-:22"}]}``; members of lists may be plain strings too."""
+    import json  # noqa: PLC0415 - who writes options need not wait for it
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return Netdev([], [ConfigError("netdev", text, "JSON parse error", 'write {"type":"user","id":"NAME"}')])
+    if not isinstance(found, dict):
+        return Netdev([], [ConfigError("netdev", text, "Expected a JSON object")])
+    settings: list[Setting] = []
+    errors: list[ConfigError] = []
+    for name, given in found.items():
+        for item in given if isinstance(given, list) else [given]:
+            value = item["str"] if isinstance(item, dict) and item.keys() == {"str"} else item
+            if isinstance(value, str | bool | int):
+                settings.append((name, value))
+            else:
+                reason = f"Invalid parameter type for '{name}', expected: string"
+                errors.append(ConfigError("netdev", text, reason))
+    taken = _of_type_user(text, settings, named=True)
+    return Netdev(taken.settings, [*errors, *taken.errors])
+
+
+def _of_type_user(text: str, settings: list[Setting], *, named: bool) -> Netdev:
+    """`settings` without their type, which must be user; named: there must be an id."""
     kind = dict(settings).get("type")
     if kind is None:
         return Netdev([], [ConfigError("netdev", text, "Parameter 'type' is missing", "write user,id=NAME")])
@@ -60,7 +106,7 @@ def split_netdev(text: str) -> Netdev:
         return Netdev([], [ConfigError("netdev", text, reason, "only user is a network of this program")])
     options = [(name, value) for name, value in settings if name != "type"]
     errors = []
-    if not any(name == "id" for name, _ in options):
+    if named and not any(name == "id" for name, _ in options):
         errors.append(ConfigError("netdev", text, "Parameter 'id' is missing"))
     return Netdev(options, errors)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyslirp.cli.run import qemu_arguments
+from pyslirp.cli.run import build_parser, device_of, qemu_arguments
 from tests.unit.cli.program import COMMAND, PATIENCE_SECONDS, ROOT, run
 
 #: Stands in for QEMU: asks for a lease on the descriptor that it was given, and says which address it got.
@@ -155,3 +155,16 @@ def test_it_ends_when_the_command_ends_though_a_grandchild_lives() -> None:
     assert process.returncode == 0
     os.kill(int(pid), signal.SIGKILL)
     process.communicate(timeout=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "device"),
+    [
+        ([], "virtio-net-pci"),
+        (["--model", "e1000"], "e1000"),
+        (["-nic", "user,model=virtio"], "virtio-net-pci"),
+        (["-nic", "user,model=rtl8139,mac=52:54:00:12:34:56"], "rtl8139,mac=52:54:00:12:34:56"),
+    ],
+)
+def test_the_nic_is_what_nic_says(words: list[str], device: str) -> None:
+    assert device_of(build_parser().read(words)) == device

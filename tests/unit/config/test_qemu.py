@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from pyslirp.config.argv import format_arguments
 from pyslirp.config.link import ListenAddress
-from pyslirp.config.qemu import format_netdev, format_options, parse_netdev, parse_options, peer_netdev
+from pyslirp.config.qemu import (
+    Netdev,
+    format_netdev,
+    format_options,
+    parse_netdev,
+    parse_options,
+    peer_netdev,
+    split_net,
+    split_nic,
+)
 from pyslirp.config.stack import Config
 from pyslirp.errors import ConfigErrors
 
@@ -219,3 +228,47 @@ def test_no_string_raises_anything_but_config_errors(text: str) -> None:
 )
 def test_peer_netdev(address: str, netdev: str | None) -> None:
     assert peer_netdev(ListenAddress.parse(address)) == netdev
+
+
+# -- the other spellings -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"user","id":"n0","restrict":true,"hostfwd":[{"str":"tcp::2222-:22"},{"str":"udp::53-:53"}]}',
+        ' {"type":"user","id":"n0","restrict":"on","hostfwd":["tcp::2222-:22","udp::53-:53"]}',
+        "user,id=n0,restrict,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53",
+    ],
+)
+def test_json_is_the_same_network(text: str) -> None:
+    assert parse_netdev(text) == parse_netdev("user,id=n0,restrict=on,hostfwd=tcp::2222-:22,hostfwd=udp::53-:53")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "JSON parse error"),
+        ("{" + '"a":[' * 100_000, "JSON parse error"),
+        ('{"id":"n0"}', "Parameter 'type' is missing"),
+        ('{"type":"user"}', "Parameter 'id' is missing"),
+        ('{"type":"tap","id":"n0"}', "Parameter 'type' does not accept value 'tap'"),
+        ('{"type":"user","id":"n0","net":{}}', "Invalid parameter type for 'net', expected: string"),
+        ('{"type":"user","id":"n0","net":null}', "Invalid parameter type for 'net', expected: string"),
+        ('{"type":"user","id":"n0","bogus":1}', "Invalid parameter 'bogus'"),
+        ('{"type":"user","id":"n0","hostfwd":["tcp"]}', "Invalid host forwarding rule 'tcp' (No : separators)"),
+    ],
+)
+def test_json_that_is_wrong(text: str, reason: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse_netdev(text)
+    assert [error.reason for error in caught.value.errors] == [reason]
+
+
+def test_nic_and_net_need_no_id() -> None:
+    nic = split_nic("user,model=e1000,mac=52:54:00:12:34:56,hostname=a,,b")
+    assert (nic.settings, nic.errors) == ([("hostname", "a,b")], [])
+    assert dict(nic.nic) == {"model": "e1000", "mac": "52:54:00:12:34:56"}
+    assert split_net("user,restrict=on") == Netdev([("restrict", "on")], [], ())
+    for split in (split_nic, split_net):
+        assert [error.reason for error in split("tap").errors] == ["Parameter 'type' does not accept value 'tap'"]
