@@ -86,3 +86,13 @@ def test_what_is_booted() -> None:
 )
 def test_over_ipv6_a_boot_file_is_a_url(bootfile: str | None, url: str | None) -> None:
     assert dhcp6_settings(config(bootfile=bootfile), MAC).bootfile_url == url
+
+
+def test_over_ipv6_an_architecture_has_its_own_boot_file() -> None:
+    made = config(bootfile_for=["efi64=ipxe.efi", "http-efi64=http://192.0.2.1/boot.efi", "7=other.efi", "ipxe=script"])
+    assert dhcp6_settings(made, MAC).bootfile_urls == {
+        7: "tftp://[fec0::2]/ipxe.efi",
+        9: "tftp://[fec0::2]/ipxe.efi",
+        16: "http://192.0.2.1/boot.efi",
+    }
+    assert dhcp6_settings(made, MAC).bootfile_url is None
