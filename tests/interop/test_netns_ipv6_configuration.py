@@ -145,6 +145,17 @@ def test_static_lease(join: Join) -> None:
     assert "iaaddr fec0::99 {" in lease(static)
 
 
+@pytest.mark.parametrize("extra", [["restrict=on"]])
+def test_a_closed_network_gives_addresses_and_no_way_out(join: Join) -> None:
+    """With restrict=on SLAAC and DHCPv6 go on, without a default route and a name server."""
+    guest = join("guest")
+    wait_for("the address of SLAAC", lambda: SLAAC in addresses(guest))
+    assert "default" not in guest.run("ip -6 route").check()
+    dhclient(guest, "-1")
+    assert "iaaddr fec0::15 {" in lease(guest)
+    assert "name-servers" not in lease(guest)
+
+
 def ask(guest: NetnsGuest, server: str, name: str, kind: str, tcp: bool) -> set[str]:
     """The records that `server` answers with over IPv6."""
     index = int(guest.run(f"ip -o link show dev {guest.interface}").check().partition(":")[0])
