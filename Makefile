@@ -28,7 +28,7 @@ check: $(VENV)/test ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-docs: build ## docs/control.md and docs/counters.md, from the code
+docs: build ## control.md, counters.md and options.md in docs/, from the code
 	$(PY) -m docs.generate
 
 sim: build $(VENV)/test ## the simulator's tests alone

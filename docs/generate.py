@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from docs.libslirp import OPTIONS
+from pyslirp.config.fields import FIELDS, Field, Source
 from pyslirp.control import protocol, server
 from pyslirp.control.command import Command, Problem, arguments_of
 from pyslirp.control.commands import COMMANDS
@@ -95,7 +97,38 @@ def counters() -> str:
     return "\n".join(lines) + "\n"
 
 
-FILES = {"control.md": control, "counters.md": counters}
+def options() -> str:
+    """docs/options.md."""
+    lines = [
+        "# Options",
+        "",
+        "<!-- Written by `make docs` from config/fields.py and docs/libslirp.py; do not edit. -->",
+        "",
+    ]
+    lines += ["Defaults are those of the net 10.0.2.0/24. An option may be repeated where that is said.", ""]
+    lines += ["## QEMU's, beside libslirp", ""]
+    lines += [
+        "| option | default | meaning | libslirp | here | a test of it |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for field in FIELDS:
+        if field.source is Source.QEMU:
+            beside = OPTIONS[field.name]
+            cells = [*_option(field), beside.libslirp, beside.ours or "the same", f"`{beside.test}`"]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Ours", "", "| option | default | meaning |", "| --- | --- | --- |"]
+    lines += [f"| {' | '.join(_option(field))} |" for field in FIELDS if field.source is Source.OURS]
+    return "\n".join(lines) + "\n"
+
+
+def _option(field: Field) -> list[str]:
+    default = field.default()
+    shown = "" if field.legacy or default in (None, ()) else f"`{field.render(default)}`"
+    repeated = ", repeatable" if field.many else ""
+    return [cell.replace("|", "\\|") for cell in (f"`{field.name}={field.metavar}`", shown, field.help + repeated)]
+
+
+FILES = {"control.md": control, "counters.md": counters, "options.md": options}
 
 
 def main() -> None:

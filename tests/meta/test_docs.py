@@ -7,13 +7,23 @@ from collections.abc import Callable
 import pytest
 
 from docs.generate import FILES, FOLDER
+from docs.libslirp import OPTIONS
+from pyslirp.config.fields import FIELDS, Source
 from pyslirp.control.commands import COMMANDS
 from pyslirp.engine.stores.counters import names
+from tests.meta.tree import ROOT
 
 
 @pytest.mark.parametrize(("name", "make"), FILES.items(), ids=list(FILES))
 def test_what_is_committed_is_current(name: str, make: Callable[[], str]) -> None:
     assert (FOLDER / name).read_text() == make(), "run make docs"
+
+
+def test_every_option_of_qemu_is_beside_libslirps_with_a_test_that_is_there() -> None:
+    assert OPTIONS.keys() == {field.name for field in FIELDS if field.source is Source.QEMU}
+    for beside in OPTIONS.values():
+        path, _, name = beside.test.partition("::")
+        assert f"def {name}(" in (ROOT / path).read_text(), beside.test
 
 
 def test_nothing_is_left_out() -> None:
