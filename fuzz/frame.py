@@ -477,7 +477,8 @@ def complaint(frame: bytes) -> set[str]:
         return set()
     if frame[12:14] == b"\x86\xdd":
         return {wrong, "ipv6.bad_source"}
-    return {wrong, "ipv4.bad_source"} if wrong[:4] != "ipv4" else {wrong}
+    # What is found behind the IP header is found after the source's owner has been asked.
+    return {wrong, "ipv4.bad_source"} if wrong[:4] != "ipv4" or wrong == "ipv4.unknown_protocol" else {wrong}
 
 
 def all_good(_: bytes) -> bool:
