@@ -146,13 +146,46 @@ cdef void _wait_no_more(World *w, Flow *flow) noexcept nogil:
         flow.next_blocked.previous_blocked = flow.previous_blocked
 
 
+cdef Flow *_take_unblocked(World *w, Flow **last) noexcept nogil:
+    """Empty the dirty list: those of it that are not blocked, in order, as a list of their own."""
+    cdef Flow *flow = w.dirty_first
+    cdef Flow *first = NULL
+    cdef Flow *after
+    last[0] = NULL
+    w.dirty_first = NULL
+    w.dirty_last = NULL
+    while flow != NULL:
+        after = flow.next_dirty
+        flow.next_dirty = NULL
+        if flow.on_blocked:
+            flow.dirty = False
+        elif last[0] == NULL:
+            first = flow
+            last[0] = flow
+        else:
+            last[0].next_dirty = flow
+            last[0] = flow
+        flow = after
+    return first
+
+
 cdef void flows_unblock(World *w) noexcept nogil:
+    cdef Flow *last
+    cdef Flow *first = _take_unblocked(w, &last)
     cdef Flow *flow = w.blocked_first
     w.unblock = False
     while flow != NULL:
         _wait_no_more(w, flow)
         flow_dirty(w, flow)
         flow = w.blocked_first
+    # Who has just been acknowledged is behind those that wait, or it would fill the room that its own bytes have left.
+    if first == NULL:
+        return
+    if w.dirty_last == NULL:
+        w.dirty_first = first
+    else:
+        w.dirty_last.next_dirty = first
+    w.dirty_last = last
 
 
 cdef void flow_half_open(World *w, Flow *flow) noexcept nogil:
