@@ -21,6 +21,7 @@ from pyslirp.addresses import Endpoint, UnixAddress
 from pyslirp.config.forward import ForwardKey, HostForward
 from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.link import ConnectAddress, ControlAddress, ListenAddress
+from pyslirp.config.qemu import parse_netdev, parse_options
 from pyslirp.config.stack import Config, Options
 from pyslirp.control import commands, inspection
 from pyslirp.control.command import Nothing
@@ -65,8 +66,13 @@ class Network:
     Made without effect; it comes to life in ``async with`` (or `start`) and ends there (or by `close`).
     """
 
-    def __init__(self, config: Config | None = None, /, **options: Unpack[Options]) -> None:
-        """From a Config, or from options.  Raises ConfigErrors with everything that is wrong."""
+    def __init__(self, config: Config | str | None = None, /, **options: Unpack[Options]) -> None:
+        """From a Config, from the argument of a -netdev user (text or JSON), or from options.
+
+        Raises ConfigErrors with everything that is wrong.
+        """
+        if isinstance(config, str):
+            config = parse_netdev(config) if config.lstrip().startswith("{") else parse_options(config)
         if config is not None and options:
             raise TypeError("give a Config or options, not both")
         self.config = config if config is not None else Config.build(**options)

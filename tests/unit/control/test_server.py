@@ -384,3 +384,10 @@ def test_a_control_socket_of_a_network(tmp_path: Path) -> None:
 
     run()
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["user,id=n0,restrict=on", "user,restrict=on,id=n0", '{"type":"user","id":"n0","restrict":true}']
+)
+def test_a_network_of_a_netdev(text: str) -> None:
+    assert Network(text).config == Network(id="n0", restrict=True).config
