@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dpkt
 import pytest
 
 from pyslirp.engine.core import core
@@ -9,6 +10,7 @@ from tests.unit.engine.core.guest import FAR, Guest, Net, ip
 
 FLOWS_MAX = 65536
 BATCH = 4000
+SYN, ACK = dpkt.tcp.TH_SYN, dpkt.tcp.TH_ACK
 
 
 def datagrams(guest: Guest, count: int, first: int) -> list[bytes]:
@@ -123,3 +125,35 @@ def test_handles_do_not_come_again() -> None:
         seen.add(flow)
         net.core.close_flow(flow, net.now)
         net.punts()
+
+
+def connected(net: Net, guest: Guest, port: int) -> tuple[int, int]:
+    """A served connection of the guest's: its flow, and what the guest has heard up to."""
+    guest.tcp(SYN, source_port=port, seq=1000, options=b"\x02\x04\x05\xb4")
+    flow = net.flow()
+    net.core.serve(flow, 1, net.now)
+    net.run()
+    heard = guest.packet().data.seq + 1
+    guest.tcp(ACK, source_port=port, seq=1001, ack=heard)
+    net.punts()
+    return flow, heard
+
+
+def test_who_waits_goes_before_who_is_acknowledged() -> None:
+    """The room that one flow's bytes have left on a link is not its own."""
+    net = Net()
+    guest = net.guest()
+    served, heard = connected(net, guest, 40001)
+    waiting, _ = connected(net, guest, 40002)
+    net.core.stream_write(served, bytes(1460))
+    net.run()
+    assert len(guest.frames()) == 1
+    while net.core.send_udp(ip(FAR), 9, ip(guest.ip), 5000, bytes(1446), net.now):
+        pass
+    for flow in (waiting, served):
+        net.core.stream_write(flow, bytes(1460))
+        net.run()
+    assert len(net.core.collect(guest.port, 2)) == 2
+    guest.tcp(ACK, source_port=40001, seq=1001, ack=heard + 1460)
+    segments = [packet.data for packet in guest.packets() if packet.p == 6]
+    assert segments[0].dport == 40002
