@@ -272,3 +272,52 @@ def test_nic_and_net_need_no_id() -> None:
     assert split_net("user,restrict=on") == Netdev([("restrict", "on")], [], ())
     for split in (split_nic, split_net):
         assert [error.reason for error in split("tap").errors] == ["Parameter 'type' does not accept value 'tap'"]
+
+
+# -- the texts of QEMU (net/slirp.c, net/net.c) option by option -------------------------------------------------------
+
+QEMU_TEXTS = [
+    ("", "ipv4=off,ipv6=off", "IPv4 and IPv6 disabled"),
+    ("", "ipv4=off,net=10.0.3.0/24", "IPv4 disabled but netmask/host/dns provided"),
+    ("", "ipv6=off,ipv6-host=fec0::9", "IPv6 disabled but prefix/host6/dns6 provided"),
+    ("ipv4", "ipv4=x", "Parameter 'ipv4' expects 'on' or 'off'"),
+    ("ipv6", "ipv6=x", "Parameter 'ipv6' expects 'on' or 'off'"),
+    ("net", "net=x", "Failed to parse netmask"),
+    ("net", "net=10.0.2.0/3", "Invalid netmask provided (must be in range 4-32)"),
+    ("net", "net=10.0.2.0/24x", "Failed to parse netmask (trailing chars)"),
+    ("host", "host=x", "Failed to parse host"),
+    ("host", "host=10.0.3.2", "Host doesn't belong to network"),
+    ("dhcpstart", "dhcpstart=x", "Failed to parse DHCP start address"),
+    ("dhcpstart", "dhcpstart=10.0.3.2", "DHCP doesn't belong to network"),
+    ("dhcpstart", "dhcpstart=10.0.2.2", "DHCP must be different from host and DNS"),
+    ("dns", "dns=x", "Failed to parse DNS"),
+    ("dns", "dns=8.8.8.8,restrict=on", "DNS doesn't belong to network"),
+    ("dns", "dns=10.0.2.2", "DNS must be different from host"),
+    ("ipv6-net", "ipv6-net=fec0::/x", "Parameter 'ipv6-prefixlen' expects a number"),
+    ("ipv6-prefix", "ipv6-prefix=x", "Failed to parse IPv6 prefix"),
+    (
+        "ipv6-prefixlen",
+        "ipv6-prefixlen=127",
+        "Invalid IPv6 prefix provided (IPv6 prefix length must be between 0 and 126)",
+    ),
+    ("ipv6-host", "ipv6-host=x", "Failed to parse IPv6 host"),
+    ("ipv6-host", "ipv6-host=fec1::2", "IPv6 Host doesn't belong to network"),
+    ("ipv6-dns", "ipv6-dns=x", "Failed to parse IPv6 DNS"),
+    ("ipv6-dns", "ipv6-dns=fec1::3,restrict=on", "IPv6 DNS doesn't belong to network"),
+    ("restrict", "restrict=x", "Parameter 'restrict' expects 'on' or 'off'"),
+    ("hostname", f"hostname={'x' * 256}", "'vhostname' parameter cannot exceed 255 bytes"),
+    ("domainname", "domainname=", "'domainname' parameter cannot be empty"),
+    ("domainname", f"domainname={'x' * 256}", "'domainname' parameter cannot exceed 255 bytes"),
+    ("tftp-server-name", f"tftp-server-name={'x' * 256}", "'tftp-server-name' parameter cannot exceed 255 bytes"),
+    ("smbserver", "smbserver=x", "Failed to parse SMB address"),
+    ("hostfwd", "hostfwd=tcp::1", "Invalid host forwarding rule 'tcp::1' (Bad host port separator)"),
+    ("guestfwd", "guestfwd=x", "Invalid guest forwarding rule 'x'"),
+    ("bogus", "bogus=1", "Invalid parameter 'bogus'"),
+]
+
+
+@pytest.mark.parametrize(("option", "text", "reason"), QEMU_TEXTS, ids=[text[:40] for _, text, _ in QEMU_TEXTS])
+def test_what_is_wrong_is_said_in_qemus_words(option: str, text: str, reason: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse_netdev(f"user,id=n,{text}")
+    assert reason in [error.reason for error in caught.value.errors], option
