@@ -17,6 +17,7 @@ which the oldest are lost when the client is slower than they come, and then it 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -51,7 +52,8 @@ class ControlSocket:
         try:
             self._file = UnixSocket.bind(address.path)
         except OSError as error:
-            raise LinkError(error.errno, f"--control {address}: {error.strerror or error}") from None
+            hint = "; the directory must exist" if error.errno == errno.ENOENT else ""
+            raise LinkError(error.errno, f"--control {address}: {error.strerror or error}{hint}") from None
         self._file.socket.setblocking(False)
         self._watch = stack.watch(self._file.socket.fileno(), self._accept)
         stack.at_close(self.close)

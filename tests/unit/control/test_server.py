@@ -125,6 +125,11 @@ def test_a_second_network_is_refused_the_path(rig: Rig, control: ControlSocket, 
         ControlSocket(rig.stack, control.address)
 
 
+def test_a_folder_that_is_not_there(rig: Rig, tmp_path: Path) -> None:
+    with pytest.raises(LinkError, match="No such file or directory; the directory must exist"):
+        ControlSocket(rig.stack, ControlAddress.parse(f"unix:{tmp_path}/none/control"))
+
+
 def test_a_command_and_its_answer(peer: Peer) -> None:
     answer = peer.ask("hostfwd_add", rule="tcp:127.0.0.1:0-:22")
     assert answer.keys() == {"version", "id", "return"}
