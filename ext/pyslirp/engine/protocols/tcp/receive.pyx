@@ -30,7 +30,7 @@ from pyslirp.engine.base.ints cimport ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
     OK, TCP_DUPLICATE, TCP_NO_MEMORY, TCP_OUT_OF_ORDER, TCP_PAST_FIN, TCP_REASSEMBLY_FULL, Status)
-from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_extend, bq_free, bq_init, bq_pass, bq_peek, bq_store
+from pyslirp.engine.stores.byte_queue cimport bq_consume, bq_extend, bq_free, bq_init, bq_length, bq_pass, bq_peek, bq_store
 from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init, chunk_pool_tight
 from pyslirp.engine.stores.ranges cimport (
     RANGES_MAX, Range, ranges_add, ranges_after, ranges_drop_below, ranges_find, ranges_free, ranges_init)
@@ -176,7 +176,16 @@ cdef Status _store_early(TcpReceive *r, u64 seq, const u8 *payload, u32 length) 
     if ranges_add(&r.islands, seq, seq + length) < 0:
         return TCP_NO_MEMORY
     _remember(r, seq)
+    _outgrow(r, seq + length)
     return TCP_OUT_OF_ORDER
+
+
+cdef void _outgrow(TcpReceive *r, u64 end) noexcept nogil:
+    """A hole keeps the host from what follows, however fast it reads; a guest that then comes near the edge is held back by the
+    window alone.  On a lossy path this, and not what the host takes, tells that it is too small."""
+    if (bq_length(&r.queue) == 0 and r.pending_bytes == 0 and end + r.limit // 4 > r.adv and r.limit < r.limit_max
+            and not chunk_pool_tight(r.queue.pool)):
+        r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
 
 
 cdef void _join(TcpReceive *r) noexcept nogil:

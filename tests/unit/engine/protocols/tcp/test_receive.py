@@ -153,6 +153,28 @@ def test_a_fin_behind_a_full_window_does_not_open_one() -> None:
     assert half.advertise() == 0
 
 
+def test_the_buffer_grows_where_a_hole_and_the_window_hold_the_guest_back() -> None:
+    half = _Receive(window=WINDOW)
+    half.set_limit_max(4 * WINDOW)
+    half.segment(1 + 100, bytes(100))
+    assert half.limit == WINDOW, "far from the edge"
+    half.segment(1 + WINDOW - 100, bytes(100))
+    assert half.limit == 2 * WINDOW
+    half.segment(1 + WINDOW - 200, bytes(100))
+    half.settle()
+    half.advertise()
+    assert half.sound
+
+
+def test_it_does_not_where_the_host_has_not_read() -> None:
+    half = _Receive(window=WINDOW)
+    half.set_limit_max(4 * WINDOW)
+    half.segment(1, bytes(100))
+    half.settle()
+    half.segment(1 + WINDOW - 100, bytes(100))
+    assert half.limit == WINDOW
+
+
 def test_the_buffer_grows_with_a_host_that_keeps_up() -> None:
     half = _Receive(window=WINDOW)
     half.set_limit_max(4 * WINDOW)
