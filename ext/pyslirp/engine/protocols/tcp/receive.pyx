@@ -182,9 +182,12 @@ cdef Status _store_early(TcpReceive *r, u64 seq, const u8 *payload, u32 length) 
 
 cdef void _outgrow(TcpReceive *r, u64 end) noexcept nogil:
     """A hole keeps the host from what follows, however fast it reads; a guest that then comes near the edge is held back by the
-    window alone.  On a lossy path this, and not what the host takes, tells that it is too small."""
+    window alone.  On a lossy path this, and not what the host takes, tells that it is too small.
+
+    Once for each edge that the guest has been told of, and so at most once a round trip.
+    """
     if (bq_length(&r.queue) == 0 and r.pending_bytes == 0 and end + r.limit // 4 > r.adv and r.limit < r.limit_max
-            and not chunk_pool_tight(r.queue.pool)):
+            and r.adv >= r.irs + 1 + r.queue.head + r.limit and not chunk_pool_tight(r.queue.pool)):
         r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
 
 

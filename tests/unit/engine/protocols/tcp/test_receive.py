@@ -166,6 +166,19 @@ def test_the_buffer_grows_where_a_hole_and_the_window_hold_the_guest_back() -> N
     assert half.sound
 
 
+def test_it_grows_once_for_each_edge_that_the_guest_knows() -> None:
+    """A batch of early segments says no more than one of them."""
+    half = _Receive(window=WINDOW)
+    half.set_limit_max(16 * WINDOW)
+    for _ in range(2):
+        for number in range(1, 6):
+            half.segment(half.edge - 100 * number, bytes(50))
+        limit = half.limit
+        half.settle()
+        half.advertise()
+    assert limit == 4 * WINDOW
+
+
 def test_it_does_not_where_the_host_has_not_read() -> None:
     half = _Receive(window=WINDOW)
     half.set_limit_max(4 * WINDOW)
