@@ -71,11 +71,11 @@ def parse_net(text: str) -> IPv4Network:
 
 
 def parse_ip(text: str) -> IPv4Network:
-    """QEMU's legacy ``ip=ADDR``, which means ``net=ADDR/24``."""
+    """QEMU's legacy ``ip=ADDR``, which it takes for ``net=ADDR/24`` letter by letter."""
     try:
-        return IPv4Network((inet_aton(text), 24), strict=False)
-    except ValueError:
-        raise ConfigError("ip", text, "Failed to parse netmask", "use net=ADDR/LENGTH") from None
+        return parse_net(f"{text}/24")
+    except ConfigError as error:
+        raise ConfigError("ip", text, error.reason, "use net=ADDR/LENGTH") from None
 
 
 def guess_length(address: IPv4Address) -> int:

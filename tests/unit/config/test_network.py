@@ -87,7 +87,9 @@ def test_every_address_has_a_guessed_mask_of_qemus(address: IPv4Address) -> None
 
 def test_parse_ip_is_a_24() -> None:
     assert parse_ip("192.168.5.9") == IPv4Network("192.168.5.0/24")
-    with pytest.raises(ConfigError, match=r"^ip=10\.0\.2\.0/24: Failed to parse netmask \(use net=ADDR/LENGTH\)$"):
+    with pytest.raises(ConfigError, match=r"^ip=x: Failed to parse netmask \(use net=ADDR/LENGTH\)$"):
+        parse_ip("x")
+    with pytest.raises(ConfigError, match=r"^ip=10\.0\.2\.0/24: Failed to parse netmask \(trailing chars\) \(use "):
         parse_ip("10.0.2.0/24")
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyslirp.config.argv import format_arguments
+from pyslirp.config.fields import BY_NAME
 from pyslirp.config.link import ListenAddress
 from pyslirp.config.qemu import (
     Netdev,
@@ -274,17 +275,22 @@ def test_nic_and_net_need_no_id() -> None:
         assert [error.reason for error in split("tap").errors] == ["Parameter 'type' does not accept value 'tap'"]
 
 
-# -- the texts of QEMU (net/slirp.c, net/net.c) option by option -------------------------------------------------------
+# -- what is wrong, option by option -----------------------------------------------------------------------------------
 
+#: Texts of QEMU and libslirp (util/id.c, net/slirp.c): the option that is blamed, what is written, the reason.
+#: tests/interop/test_qemu_texts.py compares them with what the installed QEMU says.
 QEMU_TEXTS = [
-    ("", "ipv4=off,ipv6=off", "IPv4 and IPv6 disabled"),
-    ("", "ipv4=off,net=10.0.3.0/24", "IPv4 disabled but netmask/host/dns provided"),
-    ("", "ipv6=off,ipv6-host=fec0::9", "IPv6 disabled but prefix/host6/dns6 provided"),
+    ("id", "id=1n", "Parameter 'id' expects an identifier"),
+    ("ipv4", "ipv4=off,ipv6=off", "IPv4 and IPv6 disabled"),
+    ("ipv4", "ipv4=off,net=10.0.3.0/24", "IPv4 disabled but netmask/host/dns provided"),
+    ("ipv6", "ipv6=off,ipv6-host=fec0::9", "IPv6 disabled but prefix/host6/dns6 provided"),
     ("ipv4", "ipv4=x", "Parameter 'ipv4' expects 'on' or 'off'"),
     ("ipv6", "ipv6=x", "Parameter 'ipv6' expects 'on' or 'off'"),
     ("net", "net=x", "Failed to parse netmask"),
     ("net", "net=10.0.2.0/3", "Invalid netmask provided (must be in range 4-32)"),
     ("net", "net=10.0.2.0/24x", "Failed to parse netmask (trailing chars)"),
+    ("ip", "ip=x", "Failed to parse netmask"),
+    ("ip", "ip=10.0.2.0/24", "Failed to parse netmask (trailing chars)"),
     ("host", "host=x", "Failed to parse host"),
     ("host", "host=10.0.3.2", "Host doesn't belong to network"),
     ("dhcpstart", "dhcpstart=x", "Failed to parse DHCP start address"),
@@ -308,16 +314,74 @@ QEMU_TEXTS = [
     ("hostname", f"hostname={'x' * 256}", "'vhostname' parameter cannot exceed 255 bytes"),
     ("domainname", "domainname=", "'domainname' parameter cannot be empty"),
     ("domainname", f"domainname={'x' * 256}", "'domainname' parameter cannot exceed 255 bytes"),
+    ("dnssearch", "dnssearch=a..b", "failed to parse domain name 'a..b'"),
     ("tftp-server-name", f"tftp-server-name={'x' * 256}", "'tftp-server-name' parameter cannot exceed 255 bytes"),
+    ("smb", "smb=a\nb", "Error accessing shared directory 'a\nb'"),
     ("smbserver", "smbserver=x", "Failed to parse SMB address"),
-    ("hostfwd", "hostfwd=tcp::1", "Invalid host forwarding rule 'tcp::1' (Bad host port separator)"),
-    ("guestfwd", "guestfwd=x", "Invalid guest forwarding rule 'x'"),
+    ("smbserver", "smb=/,smbserver=10.0.3.4", "Conflicting/invalid smbserver address"),
     ("bogus", "bogus=1", "Invalid parameter 'bogus'"),
 ]
 
+#: hostfwd: "Invalid host forwarding rule '%s' (%s)".
+HOSTFWD_REASONS = [
+    ("x", "No : separators"),
+    ("sctp::1-:2", "Bad protocol name"),
+    ("tcp:1", "Missing : separator"),
+    ("tcp:x:1-:2", "Bad host address"),
+    ("tcp::1", "Bad host port separator"),
+    ("tcp::65536-:2", "Bad host port"),
+    ("tcp::1-2", "Missing guest address"),
+    ("tcp::1-x:2", "Bad guest address"),
+    ("tcp::1-:0", "Bad guest port"),
+    ("unix:/run/x", "Missing - separator"),
+    ("unix:-:2", "Missing unix socket path"),
+    ("unix:run/x-:2", "unix socket path must be absolute"),
+    (f"unix:/{'x' * 107}-:2", "Unix socket path is too long"),
+]
 
-@pytest.mark.parametrize(("option", "text", "reason"), QEMU_TEXTS, ids=[text[:40] for _, text, _ in QEMU_TEXTS])
+#: guestfwd: the whole of the text, for the rule in front of it.
+GUESTFWD_TEXTS = [
+    ("x", "Invalid guest forwarding rule 'x'"),
+    ("tcp:10.0.3.4:80-cmd:cat", "Conflicting/invalid host:port in guest forwarding rule 'tcp:10.0.3.4:80-cmd:cat'"),
+    ("tcp::80-chardev:x", "Could not open guest forwarding device 'guestfwd.tcp.80'"),
+]
+
+#: Of options that QEMU has not, and of two of whose values it refuses none.
+OUR_TEXTS = [
+    ("tftp", "tftp=a\0b", "this is no folder's name"),
+    ("bootfile", f"bootfile={'x' * 1025}", "'bootfile' parameter cannot exceed 1024 bytes"),
+    ("host-loopback", "host-loopback=x", "Parameter 'host-loopback' expects 'on' or 'off'"),
+    ("outbound-addr", "outbound-addr=x", "Failed to parse outbound address"),
+    ("outbound-addr6", "outbound-addr6=x", "Failed to parse IPv6 outbound address"),
+    ("mtu", "mtu=67", "Parameter 'mtu' expects a number from 68 to 65521"),
+    ("congestion", "congestion=x", "Parameter 'congestion' expects one of reno, cubic, bbr"),
+    ("ipv6-dhcpstart", "ipv6-dhcpstart=x", "Failed to parse DHCPv6 start address"),
+    ("dhcp-host", "dhcp-host=x", "no address is given"),
+    ("lease-time", "lease-time=0", "Parameter 'lease-time' expects a number from 1 to 4294967295"),
+    ("dns-forward", "dns-forward=x", "Parameter 'dns-forward' expects 'on' or 'off'"),
+    ("dns-upstream", "dns-upstream=x", "'x' is not an IP address"),
+    ("bootfile-for", "bootfile-for=x", "no file is named"),
+]
+
+ERROR_TEXTS = [
+    *QEMU_TEXTS,
+    *(
+        ("hostfwd", f"hostfwd={rule}", f"Invalid host forwarding rule '{rule}' ({reason})")
+        for rule, reason in HOSTFWD_REASONS
+    ),
+    ("hostfwd", "hostfwd=::1-:2,hostfwd=::1-:3", "Could not set up host forwarding rule 'tcp::1-10.0.2.15:3'"),
+    *(("guestfwd", f"guestfwd={rule}", reason) for rule, reason in GUESTFWD_TEXTS),
+    *OUR_TEXTS,
+]
+
+
+@pytest.mark.parametrize(("option", "text", "reason"), ERROR_TEXTS, ids=[text[:40] for _, text, _ in ERROR_TEXTS])
 def test_what_is_wrong_is_said_in_qemus_words(option: str, text: str, reason: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         parse_netdev(f"user,id=n,{text}")
-    assert reason in [error.reason for error in caught.value.errors], option
+    assert [(error.option, error.reason) for error in caught.value.errors] == [(option, reason)]
+
+
+def test_every_option_has_its_error_text() -> None:
+    """There is none of which every text is taken."""
+    assert {option for option, _, _ in ERROR_TEXTS} - {"bogus"} == BY_NAME.keys()

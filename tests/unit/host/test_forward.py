@@ -85,6 +85,17 @@ def test_an_old_unix_socket_makes_room(tmp_path: Path) -> None:
     open_unix_forward("rule", path).close()
 
 
+def test_an_old_unix_socket_that_cannot_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = str(tmp_path / "x")
+    open_unix_forward("rule", path).close()
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(ForwardError, match=f"Failed to unlink '{path}': Permission denied"):
+        open_unix_forward("rule", path)
+
+
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("/dev/null")])
 def test_what_is_no_socket_stays(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "x"
