@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from pyslirp import settings
 from pyslirp.addresses import Mac
 from pyslirp.config.stack import Config
+from pyslirp.services.dhcp import DhcpService
 from pyslirp.services.dhcp_boot import BootSettings
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
+from tests.unit.services.dhcp_guest import Guest
 
 MAC = Mac("52:55:0a:00:02:02")
 STATIC = "52:54:00:00:00:01"
@@ -78,6 +81,22 @@ def test_what_is_booted() -> None:
     )
     assert four.reserved == {IPv4Address("10.0.2.4")}
     assert six.bootfile_url == "tftp://192.0.2.1/pxelinux.0"
+
+
+def test_the_tftp_servers_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libslirp does it for each reply, and nobody is served meanwhile."""
+    asked: list[str] = []
+
+    def look_up(name: str) -> IPv4Address:
+        asked.append(name)
+        return IPv4Address("192.0.2.7")
+
+    monkeypatch.setattr(settings, "ipv4_of", look_up)
+    service = DhcpService(dhcp_settings(config(bootfile="x", tftp_server_name="boot.example"), 1500))
+    guest = Guest(service)
+    for reply in (guest.discover(), guest.discover(), guest.bound()):
+        assert (reply.siaddr, reply.options[66]) == (IPv4Address("192.0.2.7"), b"boot.example")
+    assert asked == ["boot.example"]
 
 
 @pytest.mark.parametrize(

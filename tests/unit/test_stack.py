@@ -85,8 +85,9 @@ def test_guests_reach_one_another(rig: Rig) -> None:
     rig.until(lambda: data.received == b"hello, neighbour")
 
 
-def test_names_are_resolved() -> None:
-    server = NameServer(ELSEWHERE)
+@pytest.mark.parametrize("resolver", ["127.0.0.1", "::1"])
+def test_names_are_resolved(resolver: str) -> None:
+    server = NameServer(ELSEWHERE, resolver)
     with server.socket, Rig(Config.build(dns_upstream=[server.upstream])) as rig:
         events = Events(rig.stack)
         guest = rig.join()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyslirp.addresses import Endpoint
+from pyslirp.addresses import Address, Endpoint
+from pyslirp.addresses import pack as pack_address
 from pyslirp.config.stack import Config
 from pyslirp.control.command import Command, CommandError, arguments_of, find, to_json
 from pyslirp.control.commands import COMMANDS
@@ -22,9 +23,24 @@ from pyslirp.sim.apps import Echo, Transfer
 from pyslirp.stack import Stack
 from tests.unit.loops.handlers import Events, Recorders
 from tests.unit.loops.wired_guest import NameServer, Rig, answer, dial, taken, was_reset
+from tests.unit.services.dhcp6_guest import (
+    ALL_SERVERS,
+    CLIENT_ID,
+    DNS_SERVERS,
+    IA_NA,
+    RAPID,
+    REPLY,
+    SOLICIT,
+    association,
+    pack,
+    requested,
+    unpack,
+)
 
 GATEWAY, DNS = IPv4Address("10.0.2.2"), IPv4Address("10.0.2.3")
 ELSEWHERE = IPv4Address("192.0.2.1")
+NET6, GUEST6, GATEWAY6 = IPv6Network("fec0::/64"), IPv6Address("fec0::15"), IPv6Address("fec0::2")
+ALL_SERVERS_MAC = bytes.fromhex("333300010002")  # RFC 2464 section 7
 
 
 @pytest.fixture
@@ -279,6 +295,47 @@ def test_dns_and_dhcp_follow_restrict(at_first: bool) -> None:
         more = guest.resolve("example.org", now())
         rig.until(lambda: server.serve() or more.done)
         assert more.addresses == [ELSEWHERE]
+
+
+@pytest.mark.parametrize("at_first", [False, True])
+@pytest.mark.parametrize("gateway", [GATEWAY, GATEWAY6], ids=["ipv4", "ipv6"])
+def test_tftp_works_whatever_restrict_says(tmp_path: Path, gateway: Address, at_first: bool) -> None:
+    """libslirp drops TFTP over IPv6 with restrict=on.  What is acknowledged is at the transfer's own port."""
+    (tmp_path / "file").write_bytes(b"x" * 515)
+    with Rig(Config.build(tftp=str(tmp_path), restrict=at_first)) as rig:
+        guest = rig.join()
+        guest.configure6(GUEST6, NET6, GATEWAY6)
+        rig.stack.set_restrict(True)
+        client = guest.udp()
+        client.send(Endpoint(gateway, 69), b"\0\1file\0octet\0", now())
+        rig.until(lambda: client.received)
+        server, first = client.received.popleft()
+        assert (server.address, first) == (gateway, b"\0\3\0\1" + b"x" * 512)
+        client.send(server, b"\0\4\0\1", now())
+        rig.until(lambda: client.received)
+        assert client.received.popleft() == (server, b"\0\3\0\2xxx")
+
+
+@pytest.mark.parametrize("at_first", [False, True])
+def test_dhcp6_works_whatever_restrict_says(at_first: bool) -> None:
+    """libslirp drops it with restrict=on, and has no leases.  What is left out is the name server."""
+    with Rig(Config.build(restrict=at_first)) as rig:
+        guest = rig.join(lease=False)
+        guest.configure6(GUEST6, NET6, GATEWAY6)
+        client = guest.udp(546)
+        rapid = [(CLIENT_ID, b"\0\3\0\1" + guest.mac), (RAPID, b""), association(), requested(DNS_SERVERS)]
+        for restrict in (True, False):
+            rig.stack.set_restrict(restrict)
+            solicit = bytes([SOLICIT]) + b"abc" + pack(rapid)
+            source, group = pack_address(IPv6Address("fe80::15")), pack_address(ALL_SERVERS)
+            sent = guest.core.send_udp(source, 546, group, 547, solicit, now(), ALL_SERVERS_MAC, guest._port)
+            assert sent
+            rig.until(lambda: client.received)
+            _, reply = client.received.popleft()
+            assert reply[:4] == bytes([REPLY]) + b"abc"
+            options = dict(unpack(reply[4:]))
+            assert GUEST6.packed in options[IA_NA]
+            assert (DNS_SERVERS in options) is not restrict
 
 
 # -- the list ----------------------------------------------------------------------------------------------------------

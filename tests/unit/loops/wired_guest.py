@@ -19,7 +19,7 @@ from typing import Self
 import dns.message
 import dns.rrset
 
-from pyslirp.addresses import Mac
+from pyslirp.addresses import Endpoint, Mac
 from pyslirp.config.stack import Config
 from pyslirp.engine.edge.clock import now
 from pyslirp.links.base import PortSpec
@@ -224,11 +224,12 @@ def dial_unix(path: Path) -> socket.socket:
     return client
 
 
-def answer(port: int = 0, *, udp: bool = False) -> socket.socket:
+def answer(port: int = 0, *, udp: bool = False, host: str = "127.0.0.1") -> socket.socket:
     """A non-blocking socket bound to the host's loopback, listening where it is of TCP."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     try:
-        server.bind(("127.0.0.1", port))
+        server.bind((host, port))
     except OSError:
         server.close()
         raise
@@ -289,15 +290,15 @@ def was_reset(end: socket.socket) -> bool:
 class NameServer:
     """A resolver on the host's loopback that knows one name; `serve` answers what has come."""
 
-    def __init__(self, address: IPv4Address) -> None:
-        self.socket = answer(udp=True)
+    def __init__(self, address: IPv4Address, host: str = "127.0.0.1") -> None:
+        self.socket = answer(udp=True, host=host)
         self.asked: list[str] = []
         self._address = address
 
     @property
     def upstream(self) -> str:
         """As --dns-upstream has it."""
-        return "{}:{}".format(*self.socket.getsockname())
+        return str(Endpoint.of(*self.socket.getsockname()[:2]))
 
     def serve(self) -> bool:
         """Answer what has come; never true, so that it fits in front of a condition."""

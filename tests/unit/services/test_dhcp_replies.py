@@ -114,6 +114,11 @@ def test_all_options_in_order_for_a_client_that_gives_no_list() -> None:
     assert (offer.seconds(51), offer.seconds(58), offer.seconds(59)) == (86_400, 43_200, 75_600)
 
 
+def test_a_hostname_is_sent_whole() -> None:
+    """libslirp cuts it to 32 bytes."""
+    assert guest(hostname="h" * 255).discover((57, (1500).to_bytes(2, "big"))).options[12] == b"h" * 255
+
+
 def test_options_not_configured_are_not_sent() -> None:
     assert not {12, 15, 26, 119} & set(guest().discover().codes)
 
