@@ -108,13 +108,14 @@ def options() -> str:
     lines += ["Defaults are those of the net 10.0.2.0/24. An option may be repeated where that is said.", ""]
     lines += ["## QEMU's, beside libslirp", ""]
     lines += [
-        "| option | default | meaning | libslirp | here | a test of it |",
+        "| option | default | meaning | libslirp | here | tests of it |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for field in FIELDS:
         if field.source is Source.QEMU:
             beside = OPTIONS[field.name]
-            cells = [*_option(field), beside.libslirp, beside.ours or "the same", f"`{beside.test}`"]
+            tests = "<br>".join(f"`{test}`" for test in beside.tests)
+            cells = [*_option(field), beside.libslirp, beside.ours or "the same", tests]
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## Ours", "", "| option | default | meaning |", "| --- | --- | --- |"]
     lines += [f"| {' | '.join(_option(field))} |" for field in FIELDS if field.source is Source.OURS]
