@@ -170,6 +170,7 @@ def test_it_grows_once_for_each_edge_that_the_guest_knows() -> None:
     """A batch of early segments says no more than one of them."""
     half = _Receive(window=WINDOW)
     half.set_limit_max(16 * WINDOW)
+    limit = half.limit
     for _ in range(2):
         for number in range(1, 6):
             half.segment(half.edge - 100 * number, bytes(50))
