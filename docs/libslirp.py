@@ -63,9 +63,13 @@ OPTIONS = {
         ),
     ),
     "ipv6-net": Beside(
-        "ipv6-prefix and ipv6-prefixlen in one; 64 where no length is given",
-        "",
-        (CONFIG + "test_ipv6.py::test_parse_prefix", CONFIG + "test_ipv6.py::test_parse_prefix_refuses_in_qemus_words"),
+        "ipv6-prefix and ipv6-prefixlen in one; 64 where no length is given; fe80::/64 and groups are taken",
+        "read alike; what can have no guests is refused",
+        (
+            CONFIG + "test_ipv6.py::test_parse_prefix",
+            CONFIG + "test_ipv6.py::test_parse_prefix_refuses_in_qemus_words",
+            CONFIG + "test_ipv6.py::test_no_guest_lives_in_reserved_prefixes",
+        ),
     ),
     "ipv6-prefix": Beside(
         "fec0:: where none is given", "", (CONFIG + "test_stack.py::test_the_prefix_and_its_halves",)
