@@ -6,7 +6,8 @@ a tail loss probe (section 7) has fetched an ACK.
 
 The window is nothing in recovery or once three segments are sacked, as long as this path was never seen to reorder (6.2.4);
 then it is a quarter of the least round trip, one step more for every round trip with a D-SACK, for sixteen recoveries, and at
-most SRTT.  The scan for segments that are late, and the timers, are with those who have them (transmit.pyx, recovery.pyx).
+most SRTT.  A D-SACK counts where it is about something that was sent again not long ago: a link that doubles segments causes
+them as well, and says nothing by it.  The scan for segments that are late, and the timers, are with those who have them (transmit.pyx, recovery.pyx).
 
 Deviations.  Of a retransmission that seems delivered sooner than any round trip is long, nothing is learned (6.2.2, second
 condition); its timestamp is not looked at (first condition), because above a hole the peer echoes that of the last segment in
@@ -14,8 +15,9 @@ order, however old.  A D-SACK counts as reordering seen: what arrived behind its
 """
 
 cimport cython
+from libc.string cimport memset
 
-from pyslirp.engine.base.ints cimport ns_t, u32, u64
+from pyslirp.engine.base.ints cimport i32, ns_t, u8, u32, u64
 
 cdef enum:
     MILLISECOND = 1000000
@@ -34,6 +36,9 @@ cdef void rack_init(Rack *r) noexcept nogil:
     r.rounds = 0
     r.round_end = 0
     r.again_top = 0
+    r.repeat_last = 0
+    memset(r.repeat_start, 0, sizeof(r.repeat_start))
+    memset(r.repeat_end, 0, sizeof(r.repeat_end))
     r.probe = 0
 
 
@@ -51,6 +56,24 @@ cdef void rack_delivered(Rack *r, ns_t sent, u64 end, bint again, ns_t now) noex
         r.forward = end
     elif end < r.forward and not again:
         r.reordered = True
+
+
+cdef void rack_repeated(Rack *r, u64 seq, u64 end) noexcept nogil:
+    if end > r.again_top:
+        r.again_top = end
+    if r.repeat_end[r.repeat_last] != <u32>seq:
+        r.repeat_last = (r.repeat_last + 1) % <u8>REPEATS_KEPT
+        r.repeat_start[r.repeat_last] = <u32>seq
+    r.repeat_end[r.repeat_last] = <u32>end
+
+
+cdef bint rack_was_repeated(const Rack *r, u64 start, u64 end) noexcept nogil:
+    cdef int i
+    for i in range(REPEATS_KEPT):
+        if (r.repeat_start[i] != r.repeat_end[i] and <i32>(<u32>start - r.repeat_end[i]) < 0
+                and <i32>(<u32>end - r.repeat_start[i]) > 0):
+            return True
+    return False
 
 
 cdef void rack_spurious(Rack *r, u64 nxt) noexcept nogil:
@@ -103,6 +126,12 @@ cdef class _Rack:
 
     def delivered(self, sent: int, end: int, now: int, again: bool = False) -> None:
         rack_delivered(&self.r, sent, end, again, now)
+
+    def repeated(self, seq: int, end: int) -> None:
+        rack_repeated(&self.r, seq, end)
+
+    def was_repeated(self, start: int, end: int) -> bool:
+        return bool(rack_was_repeated(&self.r, start, end))
 
     def spurious(self, nxt: int) -> None:
         rack_spurious(&self.r, nxt)

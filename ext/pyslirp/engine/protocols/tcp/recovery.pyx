@@ -22,7 +22,7 @@ from pyslirp.engine.base.status cimport TCP_FAST_RETRANSMIT, TCP_RTO, TCP_SPURIO
 from pyslirp.engine.protocols.tcp.congestion cimport cc_delivered, cc_lost, cc_recovered, cc_sent, cc_timed_out, cc_undo
 from pyslirp.engine.protocols.tcp.options cimport TcpOptions
 from pyslirp.engine.protocols.tcp.rack cimport (
-    rack_probe_timeout, rack_recovered, rack_round, rack_spurious, rack_window)
+    rack_probe_timeout, rack_recovered, rack_round, rack_spurious, rack_was_repeated, rack_window)
 from pyslirp.engine.protocols.tcp.rate cimport RateSample, rate_take
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_sample, rtt_ts_clock
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnv
@@ -117,6 +117,8 @@ cdef void _take_repeat(TcpEnv *env, Tcp *t, u64 start, u64 end, ns_t now) noexce
     if t.snd.rack.probe and end == t.snd.rack.probe and t.snd.rack.probe_again:
         t.snd.rack.probe = 0                    # the probe was for nothing, and nothing was lost (RFC 8985 7.4.2)
         return
+    if not rack_was_repeated(&t.snd.rack, start, end):
+        return                                  # the link has doubled it, not we
     rack_spurious(&t.snd.rack, t.snd.nxt)
     if t.undo.at and end <= t.undo.top:
         t.undo.owed_bytes -= <i64>(end - start)

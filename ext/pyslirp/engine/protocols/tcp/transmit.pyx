@@ -25,7 +25,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
 
 from pyslirp.engine.base.ints cimport ns_never, ns_t, u8, u32, u64
-from pyslirp.engine.protocols.tcp.rack cimport rack_delivered, rack_init, rack_older
+from pyslirp.engine.protocols.tcp.rack cimport rack_delivered, rack_init, rack_older, rack_repeated
 from pyslirp.engine.protocols.tcp.rate cimport rate_delivered, rate_mark
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_consume, bq_free, bq_init
 from pyslirp.engine.stores.chunks cimport ChunkPool, chunk_pool_free, chunk_pool_init
@@ -430,8 +430,7 @@ cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil
         record.flags = (record.flags & ~<u8>RECORD_LOST) | RECORD_AGAIN
         record.sent = now
         rate_mark(&s.rate, &record.mark, idle, now)
-        if record.end > s.rack.again_top:
-            s.rack.again_top = record.end
+        rack_repeated(&s.rack, record.seq, record.end)
         s.lost_hint = index + 1 if s.lost_bytes else 0
         s.repeat_now = False
         return

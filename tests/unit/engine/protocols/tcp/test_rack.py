@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,24 @@ def test_reordering_is_seen_and_remembered() -> None:
     rack.delivered(2 * MS, 2500, 43 * MS)
     assert rack.reordered
     assert rack.window(srtt=40 * MS, certain=True) == 10 * MS
+
+
+@pytest.mark.parametrize("base", [0, (1 << 32) - 1500, 5 << 32])
+def test_what_was_sent_again_is_remembered_in_runs(base: int) -> None:
+    rack = _Rack()
+    assert not rack.was_repeated(base + 1000, base + 2000)
+    for seq in (1000, 2000, 5000):
+        rack.repeated(base + seq, base + seq + 1000)
+    asked = [(0, 1000), (500, 1001), (1000, 3000), (2999, 4000), (3000, 5000), (5500, 5600), (6000, 7000)]
+    told = [rack.was_repeated(base + start, base + end) for start, end in asked]
+    assert told == [False, True, True, True, False, True, False]
+
+
+def test_only_the_last_runs_are_remembered() -> None:
+    rack = _Rack()
+    for number in range(17):
+        rack.repeated(10_000 * (1 + number), 10_000 * (1 + number) + 1000)
+    assert [rack.was_repeated(10_000 * n, 10_000 * n + 1) for n in (1, 2, 17)] == [False, True, True]
 
 
 def test_each_round_trip_with_a_needless_retransmission_widens_the_window() -> None:
