@@ -106,6 +106,7 @@ def fairness(flows: int, rtt_ms: float) -> float:
     return sum(got) ** 2 / (flows * sum(amount * amount for amount in got))
 
 
+@pytest.mark.timeout(600)  # ten flows, under a sanitizer
 def test_fairness() -> None:
     counts, rtts = [2, 5, 10], [5, 20]
     text = table(

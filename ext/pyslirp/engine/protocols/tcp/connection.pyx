@@ -44,7 +44,7 @@ from pyslirp.engine.protocols.tcp.state cimport (
     EV_SYN_ACK, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
-    SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
+    SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment, tcp_sack_room)
 from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init, snd_lose_all
 from pyslirp.engine.stores.byte_queue cimport bq_peek
 from pyslirp.engine.stores.chunks cimport ChunkPool
@@ -238,7 +238,7 @@ cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
     if t.timestamps:
         n = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
     if t.sack and rcv_has_blocks(&t.rcv):
-        blocks = rcv_sack_blocks(&t.rcv, 3 if t.timestamps else 4, start, end)
+        blocks = rcv_sack_blocks(&t.rcv, tcp_sack_room(t), start, end)
         n += options_put_sack(segment.options + n, blocks, start, end)
     return n
 

@@ -34,6 +34,8 @@ cdef struct TcpReceive:
     ByteQueue queue             # what the host has not taken yet; offset = seq - irs - 1
     RangeSet islands            # arrived out of order, in sequence numbers
     u64[RCV_RECENT] recent      # a sequence number in each of the islands heard last, newest first
+    u8 unreported               # of those, how many no SACK option has told of
+    u8 skipped                  # of those, how many the next one leaves to the one behind it
     u64 again_start             # arrived a second time and not reported yet (RFC 2883); empty: nothing did
     u64 again_end
     u32 first_pending           # index + 1 into the arena
@@ -80,8 +82,12 @@ cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil                  
 cdef inline bint rcv_has_blocks(const TcpReceive *r) noexcept nogil:
     """Is there anything for a SACK option?"""
     return r.islands.count != 0 or r.again_end > r.again_start
+# More has been heard of than an option of `most` blocks tells: True: the next tells of the older of it, and another is to follow.
+cdef bint rcv_split_report(TcpReceive *r, int most) noexcept nogil
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil
 cdef inline void rcv_reported(TcpReceive *r) noexcept nogil:
     """A SACK option has left: a duplicate is told of once (RFC 2883 section 4)."""
     r.again_end = r.again_start
+    if r.skipped == 0:
+        r.unreported = 0
 cdef bint rcv_sound(const TcpReceive *r) noexcept nogil                                   # between batches: does all agree?  For tests

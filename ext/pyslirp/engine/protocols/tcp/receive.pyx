@@ -16,7 +16,9 @@ takes a whole window within a few round trips (dynamic right-sizing), so a slow 
 anybody while half of the memory is in use.  After a silence it is small again.  What was promised before (`granted`) holds:
 the edge stays where it was until the guest has used it up.
 
-Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.
+Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.  One ACK at the
+end of a batch has room for three or four of them; where more were heard of in it, as many ACKs follow one another as tell of the
+last RCV_RECENT (RFC 2018 section 4 has one for each segment): what the sender is not told of it sends again.
 
 Twice.  Of a segment that brings what was there already, that part is remembered (`again`) for the next SACK option, where it
 stands first and once (RFC 2883): the guest learns that it has repeated too much.
@@ -153,6 +155,8 @@ cdef void _remember(TcpReceive *r, u64 seq) noexcept nogil:
     cdef int i, n = 1
     cdef const Range *island = &r.islands.items[ranges_find(&r.islands, seq)]
     cdef u64 kept[RCV_RECENT]
+    if r.unreported < RCV_RECENT and not (r.unreported and island.start <= r.recent[0] < island.end):
+        r.unreported += 1
     memset(kept, 0, sizeof(kept))
     kept[0] = seq
     for i in range(RCV_RECENT):
@@ -356,6 +360,15 @@ cdef bint rcv_sound(const TcpReceive *r) noexcept nogil:
             and r.adv <= max(r.irs + 1 + r.queue.head + r.limit, r.granted) + step)
 
 
+cdef bint rcv_split_report(TcpReceive *r, int most) noexcept nogil:
+    r.skipped = 0
+    if <int>r.unreported <= most:
+        return False
+    r.skipped = r.unreported - <u8>most
+    r.unreported = r.skipped
+    return True
+
+
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil:
     cdef int n = 0, i, at
     cdef u32 k
@@ -371,7 +384,7 @@ cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) no
             start[n] = <u32>r.islands.items[at].start
             end[n] = <u32>r.islands.items[at].end
             n += 1
-    for i in range(RCV_RECENT):
+    for i in range(r.skipped, RCV_RECENT):
         if n == most:
             return n
         at = ranges_find(&r.islands, r.recent[i])

@@ -26,14 +26,14 @@ from pyslirp.engine.protocols.tcp.connection cimport (
 from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
 from pyslirp.engine.protocols.tcp.rate cimport rate_limited
 from pyslirp.engine.protocols.tcp.receive cimport (
-    rcv_has_blocks, rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due)
+    rcv_has_blocks, rcv_pending, rcv_settle, rcv_sound, rcv_split_report, rcv_took, rcv_update_due)
 from pyslirp.engine.protocols.tcp.recovery cimport (
     recovery_judge, recovery_late, recovery_may_probe, recovery_probe_timeout, recovery_sent, recovery_timeout)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, EV_2MSL, EV_CLOSE, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
 from pyslirp.engine.protocols.tcp.tcb cimport (
-    END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
+    END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv, tcp_sack_room)
 from pyslirp.engine.protocols.tcp.transmit cimport (
     SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_flight, snd_has_new, snd_lose_last,
     snd_lose_none, snd_next, snd_ready, snd_sent, snd_sound)
@@ -271,6 +271,9 @@ cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil
     again = t.rcv.duplicate_acks
     t.rcv.duplicate_acks = 0
     if t.rcv.ack_now and t.snd.nxt > t.snd.iss:
+        while t.sack and rcv_split_report(&t.rcv, tcp_sack_room(t)):
+            if not tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now):
+                return
         tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
         while again > 1 and tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now):
             again -= 1
