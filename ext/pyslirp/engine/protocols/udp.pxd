@@ -9,7 +9,8 @@ cdef enum:
     UDP_IDLE_SECONDS = 30           # while only one side has spoken (Linux nf_conntrack_udp_timeout)
     UDP_STREAM_SECONDS = 120        # once both have (nf_conntrack_udp_timeout_stream; RFC 4787 REQ-5: at least 120)
     UDP_MAX_PAYLOAD = 65507
-    HELD_MAX = 8                    # datagrams kept while a verdict is awaited
+    HELD_MAX = 128                  # datagrams kept while a verdict is awaited: what a guest sends in one batch ...
+    HELD_BYTES = 131072             # ... and their payload (two of the largest fit)
     PORT_DNS = 53
     BURSTS_MAX = 8                  # flows whose datagrams are gathered at a time
     BURST_MAX = 64                  # datagrams gathered of one flow (Linux: UDP_MAX_SEGMENTS of a super-frame)
@@ -32,6 +33,7 @@ cdef struct DatagramPeer:
     u32 to_guest
     HeldDatagram *held              # owned, oldest first
     u32 held_count
+    u32 held_bytes
     bint denied                     # remembered verdict: drop (with `denial` each time) until it is idle
     u8 denial
 

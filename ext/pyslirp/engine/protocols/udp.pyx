@@ -26,7 +26,7 @@ cdef ns_t datagram_deadline(const Flow *flow, const DatagramPeer *peer) noexcept
 cdef bint datagram_hold(DatagramPeer *peer, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil:
     cdef HeldDatagram **end = &peer.held
     cdef HeldDatagram *held
-    if peer.held_count >= HELD_MAX:
+    if peer.held_count >= HELD_MAX or peer.held_bytes + length > HELD_BYTES:
         return False
     held = <HeldDatagram *>malloc(sizeof(HeldDatagram) + length)
     if held == NULL:
@@ -40,6 +40,7 @@ cdef bint datagram_hold(DatagramPeer *peer, const u8 *data, u32 length, u8 ttl, 
         end = &end[0].next
     end[0] = held
     peer.held_count += 1
+    peer.held_bytes += length
     return True
 
 
@@ -48,6 +49,7 @@ cdef HeldDatagram *datagram_release(DatagramPeer *peer) noexcept nogil:
     if held != NULL:
         peer.held = held.next
         peer.held_count -= 1
+        peer.held_bytes -= held.length
     return held
 
 

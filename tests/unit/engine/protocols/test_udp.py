@@ -7,7 +7,7 @@ import pytest
 from pyslirp.engine.protocols.udp import _Peer
 
 SECOND = 1_000_000_000
-HELD_MAX = 8
+HELD_MAX = 128
 DNS = 53
 
 
@@ -35,6 +35,13 @@ def test_what_is_held_comes_back_in_order() -> None:
     assert peer.held_count == HELD_MAX
     assert [peer.release() for _ in range(HELD_MAX)] == [(bytes([n]) * n, n, 255 - n) for n in range(HELD_MAX)]
     assert (peer.release(), peer.held_count) == (None, 0)
+
+
+def test_bytes_are_counted_too() -> None:
+    peer = _Peer()
+    assert [peer.hold(bytes(65507), 1, 1) for _ in range(3)] == [True, True, False]
+    assert peer.release() is not None
+    assert peer.hold(bytes(65507), 1, 1)
 
 
 @pytest.mark.parametrize("length", [0, 1, 65507])
