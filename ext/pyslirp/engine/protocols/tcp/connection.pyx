@@ -32,7 +32,7 @@ from pyslirp.engine.base.status cimport (
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Packet
 from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_init
 from pyslirp.engine.protocols.tcp.options cimport (
-    MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, SACK_BLOCKS_MAX, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
+    MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
     RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
     rcv_init, rcv_reported, rcv_sack_blocks, rcv_segment)
@@ -44,7 +44,7 @@ from pyslirp.engine.protocols.tcp.state cimport (
     EV_SYN_ACK, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
-    SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment, tcp_sack_room)
+    SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
 from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init, snd_lose_all
 from pyslirp.engine.stores.byte_queue cimport bq_peek
 from pyslirp.engine.stores.chunks cimport ChunkPool

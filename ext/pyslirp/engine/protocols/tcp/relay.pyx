@@ -22,7 +22,7 @@ from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_resumed
 from pyslirp.engine.protocols.tcp.connection cimport (
     DELAYED_ACK_MS, FIN_WAIT_2_SECONDS, HALF_CLOSED_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS,
     STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over,
-    tcp_send)
+    tcp_sack_room, tcp_send)
 from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
 from pyslirp.engine.protocols.tcp.rate cimport rate_limited
 from pyslirp.engine.protocols.tcp.receive cimport (
@@ -33,7 +33,7 @@ from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, EV_2MSL, EV_CLOSE, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
 from pyslirp.engine.protocols.tcp.tcb cimport (
-    END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv, tcp_sack_room)
+    END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport (
     SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_flight, snd_has_new, snd_lose_last,
     snd_lose_none, snd_next, snd_ready, snd_sent, snd_sound)

@@ -7,7 +7,7 @@ from pyslirp.engine.base.ints cimport i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.protocols.target cimport HostOps
 from pyslirp.engine.protocols.tcp.congestion cimport Congestion, CongestionKind
-from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX, SACK_BLOCKS_MAX
+from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX
 from pyslirp.engine.protocols.tcp.receive cimport PieceArena, TcpReceive
 from pyslirp.engine.protocols.tcp.rtt cimport Rtt
 from pyslirp.engine.protocols.tcp.transmit cimport TcpSend
@@ -134,7 +134,3 @@ cdef struct Tcp:
     bint read_told              # the handler has been told that there is something to read
     bint write_told             # the handler waits for room
     bint blocked                # the last emit failed: on the list of those to run when the link drains
-
-cdef inline int tcp_sack_room(const Tcp *t) noexcept nogil:
-    """Blocks that a SACK option has room for beside our other options (RFC 2018 section 3)."""
-    return SACK_BLOCKS_MAX - 1 if t.timestamps else SACK_BLOCKS_MAX
