@@ -9,7 +9,7 @@ from pyslirp.sim.segment import Options
 from tests.tcp.bench import Bench, Conversation
 
 HOLES_MAX = 512  # stores/ranges.pxd: RANGES_MAX
-RECORDS_MAX = 32768  # protocols/tcp/transmit.pyx: half of RECORDS_MAX
+RECORDS_MAX = 32768  # protocols/tcp/scoreboard.pyx: half of RECORDS_MAX
 
 
 def read(flow: Conversation) -> bytes:

@@ -39,13 +39,14 @@ from pyslirp.engine.protocols.tcp.receive cimport (
 from pyslirp.engine.protocols.tcp.recovery cimport (
     recovery_began, recovery_duplicate_ack, recovery_new_ack, recovery_repeated_ack, recovery_sacks)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_timeout, rtt_ts_clock
+from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_all
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, CLOSE_WAIT, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN,
     EV_SYN_ACK, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
     SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
-from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init, snd_lose_all
+from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init
 from pyslirp.engine.stores.byte_queue cimport bq_peek
 from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport count
@@ -410,7 +411,7 @@ cdef void _input_syn_sent(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t
         _established(env, flow, t, now)
     else:
         tcp_enter(t, EV_SYN)
-        snd_lose_all(&t.snd)                    # the SYN goes out again, now as SYN,ACK
+        board_lose_all(&t.snd.board)            # the SYN goes out again, now as SYN,ACK
 
 
 cdef bint _is_old(const Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil:
@@ -441,7 +442,7 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
         if p.tcp_flags & TCP_ACK:               # the second half of a simultaneous open
             _take_ack(env, flow, t, p, o, seq, now)
         else:
-            snd_lose_all(&t.snd)                # our SYN,ACK was lost
+            board_lose_all(&t.snd.board)        # our SYN,ACK was lost
         return
     if p.tcp_flags & TCP_SYN:
         _challenge(env, flow, t, now)           # RFC 5961 section 4.2

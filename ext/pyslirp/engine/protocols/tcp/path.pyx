@@ -15,8 +15,8 @@ error (RFC 1191 section 6.3).
 from pyslirp.engine.base.ints cimport addr_is4, ns_t, u32, u64
 from pyslirp.engine.base.seq cimport seq_wide
 from pyslirp.engine.base.status cimport TCP_BLACK_HOLE, TCP_PATH_MTU
+from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_all
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnv
-from pyslirp.engine.protocols.tcp.transmit cimport snd_lose_all
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow
 
@@ -71,7 +71,7 @@ cdef bint path_too_big(TcpEnv *env, Flow *flow, Tcp *t, u32 seq, u32 mtu, u32 pa
     count(env.counters, TCP_PATH_MTU)
     _set(t, mtu - _headers(flow, t))
     t.mss_until = now + <ns_t>RETRY_SECONDS * SECOND
-    snd_lose_all(&t.snd)
+    board_lose_all(&t.snd.board)
     return True
 
 

@@ -1,4 +1,4 @@
-"""RACK-TLP (RFC 8985): loss by time.  What it knows of a connection; the segments themselves are in transmit.pyx."""
+"""RACK-TLP (RFC 8985): loss by time.  What it knows of a connection; the segments themselves are in scoreboard.pyx."""
 
 from pyslirp.engine.base.ints cimport ns_t, u8, u32, u64
 

@@ -7,7 +7,7 @@ a tail loss probe (section 7) has fetched an ACK.
 The window is nothing in recovery or once three segments are sacked, as long as this path was never seen to reorder (6.2.4);
 then it is a quarter of the least round trip, one step more for every round trip with a D-SACK, for sixteen recoveries, and at
 most SRTT.  A D-SACK counts where it is about something that was sent again not long ago: a link that doubles segments causes
-them as well, and says nothing by it.  The scan for segments that are late, and the timers, are with those who have them (transmit.pyx, recovery.pyx).
+them as well, and says nothing by it.  The scan for segments that are late, and the timers, are with those who have them (scoreboard.pyx, recovery.pyx).
 
 Deviations.  Of a retransmission that seems delivered sooner than any round trip is long, nothing is learned (6.2.2, second
 condition); its timestamp is not looked at (first condition), because above a hole the peer echoes that of the last segment in

@@ -1,7 +1,7 @@
 """What acknowledgments and timers do to the sending half: RTT samples, the congestion window, loss recovery, its undoing.
 
-transmit.pyx keeps the account of what is in flight, rack.pyx says what is late, congestion.pyx how much may be in flight; here they
-meet.  ACKs are taken in one by one, and judged once a batch (recovery_judge, from relay.pyx): all of a batch have the same
+scoreboard.pyx keeps the account of what is in flight, rack.pyx says what is late, congestion.pyx how much may be in flight; here
+they meet.  ACKs are taken in one by one, and judged once a batch (recovery_judge, from relay.pyx): all of a batch have the same
 time, so nothing is lost by it, and the work is done once.
 
 Recovery begins with the first loss, and ends when everything that was in flight then is acknowledged.  A guest with SACK: loss is
@@ -25,10 +25,10 @@ from pyslirp.engine.protocols.tcp.rack cimport (
     rack_probe_timeout, rack_recovered, rack_round, rack_spurious, rack_was_repeated, rack_window)
 from pyslirp.engine.protocols.tcp.rate cimport RateSample, rate_take
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_sample, rtt_ts_clock
+from pyslirp.engine.protocols.tcp.scoreboard cimport (
+    board_find_losses, board_lose_all, board_lose_first, board_lose_late, board_lose_none, board_sacked)
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnv
-from pyslirp.engine.protocols.tcp.transmit cimport (
-    DUPLICATE_THRESHOLD, AckResult, snd_acknowledged, snd_find_losses, snd_flight, snd_lose_all, snd_lose_first, snd_lose_late,
-    snd_lose_none, snd_sacked)
+from pyslirp.engine.protocols.tcp.transmit cimport DUPLICATE_THRESHOLD, AckResult, snd_acknowledged, snd_flight
 from pyslirp.engine.protocols.tcp.window cimport Delivery
 from pyslirp.engine.stores.counters cimport count
 
@@ -46,7 +46,7 @@ cdef void _hear(Tcp *t) noexcept nogil:
     t.heard.moved = False
     t.heard.repeated = False
     t.heard.before = flight
-    t.heard.delivered = t.snd.rate.delivered
+    t.heard.delivered = t.snd.board.rate.delivered
     t.heard.lost = 0
     t.heard.rtt = 0
     if t.cc.window.cwnd < t.cc.window.ssthresh:
@@ -60,7 +60,7 @@ cdef void recovery_began(Tcp *t) noexcept nogil:
         rtt_sample(&t.rtt, t.heard.rtt)
     t.heard.any = False
     t.at_retransmit = ns_never()
-    t.snd.rate.sampled = False
+    t.snd.board.rate.sampled = False
     t.undo.at = 0
 
 
@@ -81,11 +81,11 @@ cdef ns_t _echoed(const Tcp *t, const TcpOptions *o, ns_t again, ns_t now) noexc
 cdef void _undo(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     count(env.counters, TCP_SPURIOUS_RTO if t.snd.timed_out else TCP_SPURIOUS_RECOVERY)
     t.undo.at = 0
-    snd_lose_none(&t.snd)
+    board_lose_none(&t.snd.board)
     t.snd.recovering = False
     t.snd.timed_out = False
     t.snd.duplicates = 0
-    t.snd.guessed_bytes = 0
+    t.snd.board.guessed_bytes = 0
     cc_undo(&t.cc, now)
 
 
@@ -94,7 +94,7 @@ cdef bint recovery_new_ack(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns
     _hear(t)
     t.heard.moved = True
     snd_acknowledged(&t.snd, ack, now, &result)
-    t.snd.heard_sent = 0
+    t.snd.board.heard_sent = 0
     if result.sample == 0:
         result.sample = _echoed(t, o, result.again, now)
     if result.sample:
@@ -102,7 +102,7 @@ cdef bint recovery_new_ack(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns
     if t.undo.at and t.timestamps and <i32>(o.ts_echo - rtt_ts_clock(t.undo.at, t.ts_offset)) < 0:
         _undo(env, t, now)                      # Eifel: what it acknowledges had left before
     elif t.snd.recovering and ack < t.snd.recover and not t.sack and not t.snd.timed_out:
-        t.heard.lost += snd_lose_first(&t.snd)  # partial ACK: the next hole (RFC 6582 3.2 step 5)
+        t.heard.lost += board_lose_first(&t.snd.board, t.snd.mss)     # partial ACK: the next hole (RFC 6582 3.2 step 5)
     return result.fin_acked
 
 
@@ -114,12 +114,12 @@ cdef bint _is_repeat(const Tcp *t, u64 start, u64 end, u64 around, u64 around_en
 cdef void _take_repeat(TcpEnv *env, Tcp *t, u64 start, u64 end, ns_t now) noexcept nogil:
     if end > t.snd.nxt or end + t.snd.wnd_max < t.snd.una:
         return                                  # nothing that was ever sent, or so old that it was sent by another
-    if t.snd.rack.probe and end == t.snd.rack.probe and t.snd.rack.probe_again:
-        t.snd.rack.probe = 0                    # the probe was for nothing, and nothing was lost (RFC 8985 7.4.2)
+    if t.snd.board.rack.probe and end == t.snd.board.rack.probe and t.snd.board.rack.probe_again:
+        t.snd.board.rack.probe = 0              # the probe was for nothing, and nothing was lost (RFC 8985 7.4.2)
         return
-    if not rack_was_repeated(&t.snd.rack, start, end):
+    if not rack_was_repeated(&t.snd.board.rack, start, end):
         return                                  # the link has doubled it, not we
-    rack_spurious(&t.snd.rack, t.snd.nxt)
+    rack_spurious(&t.snd.board.rack, t.snd.nxt)
     if t.undo.at and end <= t.undo.top:
         t.undo.owed_bytes -= <i64>(end - start)
         if t.undo.owed_bytes <= 0:
@@ -130,7 +130,7 @@ cdef void recovery_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noe
     cdef u64 start, end, new = 0, around = 0, around_end = 0
     cdef int i
     _hear(t)
-    t.snd.heard_sent = 0
+    t.snd.board.heard_sent = 0
     if o.sack_count > 1:
         around = seq_wide(t.snd.una, o.sack_start[1])
         around_end = seq_wide(t.snd.una, o.sack_end[1])
@@ -140,11 +140,11 @@ cdef void recovery_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noe
         if i == 0 and _is_repeat(t, start, end, around, around_end):
             _take_repeat(env, t, start, end, now)
         else:
-            new += snd_sacked(&t.snd, start, end, now)
+            new += board_sacked(&t.snd.board, start, end, now)
     if new:
         t.snd.duplicates += 1
-        if t.snd.heard_sent:
-            t.heard.rtt = now - t.snd.heard_sent if now > t.snd.heard_sent else 1
+        if t.snd.board.heard_sent:
+            t.heard.rtt = now - t.snd.board.heard_sent if now > t.snd.board.heard_sent else 1
 
 
 cdef void recovery_repeated_ack(Tcp *t) noexcept nogil:
@@ -158,10 +158,10 @@ cdef void recovery_duplicate_ack(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     t.snd.duplicates += 1
     if t.snd.timed_out and t.snd.recovering:
         return                                  # they are for what was sent again without need (RFC 6582 4.1)
-    if t.snd.guessed_bytes + t.snd.mss <= t.snd.nxt - t.snd.una - t.snd.lost_bytes:
-        t.snd.guessed_bytes += t.snd.mss
+    if t.snd.board.guessed_bytes + t.snd.mss <= t.snd.nxt - t.snd.una - t.snd.board.lost_bytes:
+        t.snd.board.guessed_bytes += t.snd.mss
     if t.snd.duplicates == DUPLICATE_THRESHOLD and not t.snd.recovering:
-        t.heard.lost += snd_lose_first(&t.snd)
+        t.heard.lost += board_lose_first(&t.snd.board, t.snd.mss)
 
 
 # -- the judgment -----------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ cdef void _begin(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     t.snd.recovering = True
     t.snd.timed_out = False
     t.snd.recover = t.snd.nxt
-    t.snd.repeat_now = True
+    t.snd.board.repeat_now = True
     t.undo.at = 0
     t.undo.owed_bytes = 0
     t.undo.top = t.snd.nxt
@@ -185,40 +185,40 @@ cdef void _end(Tcp *t, ns_t now) noexcept nogil:
         cc_recovered(&t.cc, now)
     t.snd.recovering = False
     t.snd.timed_out = False
-    t.snd.guessed_bytes = 0
-    rack_recovered(&t.snd.rack)
+    t.snd.board.guessed_bytes = 0
+    rack_recovered(&t.snd.board.rack)
 
 
 cdef ns_t _window(const Tcp *t) noexcept nogil:
-    return rack_window(&t.snd.rack, t.rtt.srtt, t.snd.recovering or t.snd.duplicates >= DUPLICATE_THRESHOLD
-                       or t.snd.sacked_bytes >= DUPLICATE_THRESHOLD * <u64>t.snd.mss)
+    return rack_window(&t.snd.board.rack, t.rtt.srtt, t.snd.recovering or t.snd.duplicates >= DUPLICATE_THRESHOLD
+                       or t.snd.board.sacked_bytes >= DUPLICATE_THRESHOLD * <u64>t.snd.mss)
 
 
 cdef void _find_losses(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
-    t.heard.lost += snd_find_losses(&t.snd, _window(t), now, &t.at_reorder)
+    t.heard.lost += board_find_losses(&t.snd.board, _window(t), now, &t.at_reorder)
 
 
 cdef void _judge_probe(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     """RFC 8985 7.4: was the probe a repair?  Then a loss was hidden by it, and the window pays."""
-    if t.snd.rack.probe == 0 or t.snd.una < t.snd.rack.probe:
+    if t.snd.board.rack.probe == 0 or t.snd.una < t.snd.board.rack.probe:
         return
-    if not t.snd.rack.probe_again:
-        t.snd.rack.probe = 0
-    elif t.snd.una > t.snd.rack.probe:
-        t.snd.rack.probe = 0
+    if not t.snd.board.rack.probe_again:
+        t.snd.board.rack.probe = 0
+    elif t.snd.una > t.snd.board.rack.probe:
+        t.snd.board.rack.probe = 0
         if not t.snd.recovering:
             cc_lost(&t.cc, t.snd.nxt - t.snd.una, now)
             cc_recovered(&t.cc, now)
     elif t.heard.repeated:
-        t.snd.rack.probe = 0
+        t.snd.board.rack.probe = 0
 
 
 cdef void _adapt(Tcp *t, bint ended, ns_t now) noexcept nogil:
     cdef Delivery d
     cdef RateSample sample
-    rate_take(&t.snd.rate, t.rtt.minimum, &sample)
-    d.bytes = t.snd.rate.delivered - t.heard.delivered
-    d.total = t.snd.rate.delivered
+    rate_take(&t.snd.board.rate, t.rtt.minimum, &sample)
+    d.bytes = t.snd.board.rate.delivered - t.heard.delivered
+    d.total = t.snd.board.rate.delivered
     d.prior = sample.prior
     d.lost = t.heard.lost
     d.flight = snd_flight(&t.snd)
@@ -238,18 +238,18 @@ cdef void recovery_judge(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     if not t.heard.any:
         return
     t.heard.any = False
-    news = t.heard.moved or t.snd.rate.delivered > t.heard.delivered
+    news = t.heard.moved or t.snd.board.rate.delivered > t.heard.delivered
     if t.heard.rtt:
         rtt_sample(&t.rtt, t.heard.rtt)
     if t.heard.moved:
-        rack_round(&t.snd.rack, t.snd.una)
+        rack_round(&t.snd.board.rack, t.snd.una)
         if t.snd.recovering and t.snd.una >= t.snd.recover:
             ended = not t.snd.timed_out
             _end(t, now)
     _judge_probe(env, t, now)
     if t.sack and news:
         _find_losses(env, t, now)
-    if t.snd.lost_bytes and not t.snd.recovering:
+    if t.snd.board.lost_bytes and not t.snd.recovering:
         _begin(env, t, now)
     _adapt(t, ended, now)
     if t.heard.moved:
@@ -278,9 +278,9 @@ cdef void recovery_timeout(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     else:
         cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, first, now)
     if t.sack and t.snd.una > t.snd.iss:
-        snd_lose_late(&t.snd, rack_window(&t.snd.rack, t.rtt.srtt, True), now)
+        board_lose_late(&t.snd.board, t.snd.mss, rack_window(&t.snd.board.rack, t.rtt.srtt, True), now)
     else:
-        snd_lose_all(&t.snd)
+        board_lose_all(&t.snd.board)
     if first:
         t.undo.at = 0
         t.undo.owed_bytes = 0
@@ -289,8 +289,8 @@ cdef void recovery_timeout(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     t.snd.timed_out = True
     t.snd.recover = t.snd.nxt
     t.snd.duplicates = 0
-    t.snd.guessed_bytes = 0
-    t.snd.rack.probe = 0
+    t.snd.board.guessed_bytes = 0
+    t.snd.board.rack.probe = 0
     rtt_back_off(&t.rtt)
 
 
@@ -300,8 +300,8 @@ cdef void recovery_late(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
 
 
 cdef bint recovery_may_probe(const Tcp *t) noexcept nogil:
-    return (t.sack and not t.snd.recovering and t.snd.una > t.snd.iss and t.snd.rack.probe == 0 and t.snd.sacked_bytes == 0
-            and snd_flight(&t.snd) > 0 and t.rtt.backoff == 0)
+    return (t.sack and not t.snd.recovering and t.snd.una > t.snd.iss and t.snd.board.rack.probe == 0
+            and t.snd.board.sacked_bytes == 0 and snd_flight(&t.snd) > 0 and t.rtt.backoff == 0)
 
 
 cdef ns_t recovery_probe_timeout(const Tcp *t) noexcept nogil:

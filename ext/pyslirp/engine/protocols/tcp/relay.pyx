@@ -30,13 +30,14 @@ from pyslirp.engine.protocols.tcp.receive cimport (
 from pyslirp.engine.protocols.tcp.recovery cimport (
     recovery_judge, recovery_late, recovery_may_probe, recovery_probe_timeout, recovery_sent, recovery_timeout)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
+from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_last, board_lose_none
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, EV_2MSL, EV_CLOSE, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpState, tcp_may_receive, tcp_may_send)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_flight, snd_has_new, snd_lose_last,
-    snd_lose_none, snd_next, snd_ready, snd_sent, snd_sound)
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_flight, snd_has_new, snd_next,
+    snd_ready, snd_sent, snd_sound)
 from pyslirp.engine.protocols.tcp.window cimport CWND_MAX
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
 from pyslirp.engine.stores.counters cimport count
@@ -204,7 +205,7 @@ cdef void _resume(Tcp *t, const Flow *flow, ns_t now) noexcept nogil:
     """Something may be sent, and nothing is in flight."""
     if t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
         cc_restarted(&t.cc, now)
-    if t.snd.rate.limited and snd_has_new(&t.snd):
+    if t.snd.board.rate.limited and snd_has_new(&t.snd):
         cc_resumed(&t.cc, now)
 
 
@@ -219,18 +220,18 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         return
     if t.urgent_out and t.urgent_out <= t.snd.una:
         t.urgent_out = 0
-    if t.snd.count == 0:
+    if t.snd.board.count == 0:
         _resume(t, flow, now)
     most = _most(env, flow, t)
     while True:
-        snd_next(&t.snd, t.cc.window.cwnd, t.snd.mss if t.snd.lost_bytes and most > t.snd.mss else most, force, &next)
+        snd_next(&t.snd, t.cc.window.cwnd, t.snd.mss if t.snd.board.lost_bytes and most > t.snd.mss else most, force, &next)
         if next.kind == SEGMENT_NONE:
             break
         if not snd_ready(&t.snd, &next):
             count(env.counters, TCP_NO_MEMORY)
             return
         # A quantum at once, and nothing more before that would have left at the pace.
-        if t.cc.window.pace and t.paced > until and not force and not t.snd.repeat_now:
+        if t.cc.window.pace and t.paced > until and not force and not t.snd.board.repeat_now:
             t.at_pace = t.paced
             return
         until = now + <ns_t>QUANTUM_MS * MILLISECOND
@@ -250,9 +251,9 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         _spend(t, next.length, now)
         if next.kind == SEGMENT_NEW:
             t.at_probe = ns_never()             # a new flight, a new probe (RFC 8985 7.2)
-    if not t.blocked and t.snd.lost_bytes == 0 and ((not snd_has_new(&t.snd) and snd_flight(&t.snd) < t.cc.window.cwnd)
+    if not t.blocked and t.snd.board.lost_bytes == 0 and ((not snd_has_new(&t.snd) and snd_flight(&t.snd) < t.cc.window.cwnd)
                                                     or t.cc.window.probing_low):
-        rate_limited(&t.snd.rate, snd_flight(&t.snd))
+        rate_limited(&t.snd.board.rate, snd_flight(&t.snd))
 
 
 cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
@@ -373,11 +374,11 @@ cdef void _probe_tail(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     cdef NextSegment next
     cdef u32 most = min(_most(env, flow, t), t.snd.mss)
     count(env.counters, TCP_PROBE)
-    t.snd.rack.probe_again = False
+    t.snd.board.rack.probe_again = False
     snd_next(&t.snd, snd_flight(&t.snd) + t.snd.mss, most, False, &next)
     if next.kind != SEGMENT_NEW:
-        snd_lose_last(&t.snd)
-        t.snd.rack.probe_again = True
+        board_lose_last(&t.snd.board, t.snd.mss)
+        t.snd.board.rack.probe_again = True
         snd_next(&t.snd, t.snd.mss, most, False, &next)
     if snd_ready(&t.snd, &next) and tcp_send(
             env, flow, t, next.seq, next.length,
@@ -388,8 +389,8 @@ cdef void _probe_tail(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
             tcp_enter(t, EV_CLOSE)
         snd_sent(&t.snd, &next, now)
         _spend(t, next.length, now)
-    snd_lose_none(&t.snd)                       # what of the last segment did not go out is not lost by that
-    t.snd.rack.probe = t.snd.nxt
+    board_lose_none(&t.snd.board)               # what of the last segment did not go out is not lost by that
+    t.snd.board.rack.probe = t.snd.nxt
 
 
 cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:

@@ -106,39 +106,6 @@ def test_an_ack_inside_a_segment() -> None:
 # -- SACK -------------------------------------------------------------------------------------------------------------
 
 
-def test_blocks_mark_what_they_cover_and_no_more() -> None:
-    half = sent(3)
-    assert half.sacked(1501, 2501) == 1000
-    assert half.conditions() == [
-        (1, 1001, "flight"),
-        (1001, 1501, "flight"),
-        (1501, 2501, "sacked"),
-        (2501, 3001, "flight"),
-    ]
-    assert half.sacked(1501, 2501) == 0
-    assert half.flight == 2000
-
-
-@given(st.integers(-5000, 15_000), st.integers(-5000, 15_000))
-def test_blocks_that_make_no_sense_mark_nothing(start: int, end: int) -> None:
-    half = sent(5)
-    half.acknowledged(1001, 9)
-    new = half.sacked(start, end) if start >= 0 and end >= 0 else 0
-    assert new == (end - start if 1001 <= start < end <= 5001 else 0)
-    assert half.sound
-
-
-def test_lost_is_what_was_sent_before_what_has_arrived() -> None:
-    """RFC 8985 6.2 step 5; segments were sent at 1, 2, ... 8, and a round trip takes 100."""
-    half = sent(8)
-    half.sacked(3001, 5001, now=105)
-    assert half.find_losses(105, window=10) == (0, 1 + 100 + 10)
-    assert half.find_losses(112, window=10) == (2000, 3 + 100 + 10)
-    assert words(half) == ["lost"] * 2 + ["flight", "sacked", "sacked"] + ["flight"] * 3
-    assert half.find_losses(112) == (1000, None), "without a window"
-    assert half.find_losses(112) == (0, None), "no more than before"
-
-
 def test_a_lost_repetition_is_lost_again() -> None:
     half = sent(5)
     half.sacked(1001, 3001, now=103)
@@ -150,16 +117,6 @@ def test_a_lost_repetition_is_lost_again() -> None:
     half.sacked(5001, 6001, now=220)
     assert half.find_losses(220)[0] == 3000, "it was sent before what has arrived, and so were the fourth and fifth"
     assert words(half)[0] == "lost"
-
-
-def test_what_was_sacked_stays_one_record() -> None:
-    half = _Send(MSS)
-    half.write(bytes(50 * MSS))
-    half.send(WIDE, 1, most=50 * MSS)
-    for segment in range(1, 40):
-        half.sacked(1001, 1001 + segment * MSS, now=50)
-    assert half.conditions() == [(1, 1001, "flight"), (1001, 40001, "sacked"), (40001, 50001, "flight")]
-    assert half.delivered == 39 * MSS
 
 
 # -- repeating --------------------------------------------------------------------------------------------------------
@@ -187,16 +144,6 @@ def test_a_timeout_loses_all_but_what_is_sacked() -> None:
     assert words(half) == ["lost", "lost", "sacked", "lost"]
     assert half.send(MSS, 9) == (1, 1000, False, True)
     assert half.send(MSS, 9) is None, "one segment"
-
-
-def test_a_timeout_believes_no_more_where_the_guest_has_reneged() -> None:
-    """RFC 2018 8: an ACK that ends where sacked data begin."""
-    half = sent(4)
-    half.sacked(1001, 4001)
-    half.acknowledged(1001, 9)
-    half.lose_all()
-    assert words(half) == ["lost"] * 3
-    assert half.sound
 
 
 def test_a_timeout_loses_the_first_and_what_is_late() -> None:
