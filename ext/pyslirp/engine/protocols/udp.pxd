@@ -32,6 +32,7 @@ cdef struct DatagramPeer:
     u32 to_host                     # datagrams
     u32 to_guest
     HeldDatagram *held              # owned, oldest first
+    HeldDatagram *held_last         # of the same list; only while there is one
     u32 held_count
     u32 held_bytes
     bint denied                     # remembered verdict: drop (with `denial` each time) until it is idle

@@ -24,7 +24,6 @@ cdef ns_t datagram_deadline(const Flow *flow, const DatagramPeer *peer) noexcept
 
 
 cdef bint datagram_hold(DatagramPeer *peer, const u8 *data, u32 length, u8 ttl, u8 tos) noexcept nogil:
-    cdef HeldDatagram **end = &peer.held
     cdef HeldDatagram *held
     if peer.held_count >= HELD_MAX or peer.held_bytes + length > HELD_BYTES:
         return False
@@ -36,9 +35,11 @@ cdef bint datagram_hold(DatagramPeer *peer, const u8 *data, u32 length, u8 ttl, 
     held.ttl = ttl
     held.tos = tos
     memcpy(held.data, data, length)
-    while end[0] != NULL:
-        end = &end[0].next
-    end[0] = held
+    if peer.held == NULL:
+        peer.held = held
+    else:
+        peer.held_last.next = held
+    peer.held_last = held
     peer.held_count += 1
     peer.held_bytes += length
     return True
