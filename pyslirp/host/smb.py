@@ -4,6 +4,9 @@ Everything that smbd keeps lies in a folder of its own, which only we can enter 
 of the host's Samba is read or changed, and no port of the host is listened at.  smbd takes its connection from its
 standard input, as from inetd.  Guests are Samba's guests (no password), and act on the shared folder as the user who
 runs us.
+
+smb.conf names the folder by a link that lies beside it: there `%` begins a variable, a backslash at the end goes
+on in the next line, blanks around a value are lost, and Samba knows no way to write one of them as itself.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pyslirp.errors import ForwardError
 
 USUAL_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")  #: looked through after PATH, which of users leaves them out
 SHARE = "qemu"
+LINK = "shared"  #: in the folder of our own, to the one that is shared
 
 
 class Smb:
@@ -34,7 +38,8 @@ class Smb:
             raise ForwardError(None, "Failed to retrieve user name") from None
         self._home = _make_home()
         try:
-            (self._home / "smb.conf").write_text(_configuration(self._home, shared, user), "utf-8", "surrogateescape")
+            (self._home / LINK).symlink_to(shared)
+            (self._home / "smb.conf").write_text(_configuration(self._home, user), "utf-8", "surrogateescape")
         except OSError as error:
             self.close()
             raise ForwardError(error.errno, f"Could not create samba server dir: {error.strerror}") from None
@@ -68,7 +73,7 @@ def _make_home() -> Path:
         raise ForwardError(error.errno, f"Could not create samba server dir: {error.strerror}") from None
 
 
-def _configuration(home: Path, shared: str, user: str) -> str:
+def _configuration(home: Path, user: str) -> str:
     """smb.conf(5)."""
     globally = {
         "private dir": home,
@@ -88,7 +93,7 @@ def _configuration(home: Path, shared: str, user: str) -> str:
         "disable spoolss": "yes",
         "usershare max shares": 0,
     }
-    share = {"path": shared, "read only": "no", "guest ok": "yes", "force user": user}
+    share = {"path": home / LINK, "read only": "no", "guest ok": "yes", "force user": user}
     lines = []
     for name, values in (("global", globally), (SHARE, share)):
         lines += [f"[{name}]", *(f"{key} = {value}" for key, value in values.items())]

@@ -24,8 +24,8 @@ SECONDS = 60.0
 
 @pytest.fixture
 def share(tmp_path: Path) -> Path:
-    """What is shared."""
-    folder = tmp_path / "share"
+    """What is shared, by a name that smb.conf would not take as it is: %h is the host's there."""
+    folder = tmp_path / "share 100%hot"
     folder.mkdir()
     (folder / "hello.txt").write_text("hello from the host\n")
     return folder

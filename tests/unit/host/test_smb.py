@@ -39,7 +39,8 @@ def test_the_command_and_its_configuration(home: Path) -> None:
     parser.read(configuration)
     assert parser.sections() == ["global", "qemu"]
     share = parser["qemu"]
-    assert (share["path"], share["read only"], share["guest ok"]) == (str(home / "share"), "no", "yes")
+    assert (share["path"], share["read only"], share["guest ok"]) == (f"{folder}/shared", "no", "yes")
+    assert Path(share["path"]).readlink() == home / "share"
     assert share["force user"]
     everywhere = parser["global"]
     assert everywhere["map to guest"] == "Bad User"
@@ -51,6 +52,20 @@ def test_the_command_and_its_configuration(home: Path) -> None:
     server.close()
     assert list((home / "tmp").iterdir()) == []
     server.close()
+
+
+@pytest.mark.parametrize("name", ["100%", "a%hb%U", "a%$(HOME)", "back\\", " blanks ", "#;[global]", "\udcff"])
+def test_the_folders_name_does_not_stand_in_the_configuration(home: Path, name: str) -> None:
+    """smb.conf has no way to write such a name: %h is the host's, and `%%h` is no other."""
+    (home / name).mkdir()
+    (home / name / "kept").touch()
+    server = Smb(str(home / name))
+    configuration = Path(server.arguments()[-1])
+    shared = [line for line in configuration.read_text().splitlines() if line.startswith("path = ")]
+    assert shared == [f"path = {configuration.parent}/shared"]
+    assert (configuration.parent / "shared" / "kept").exists()
+    server.close()
+    assert (home / name / "kept").exists()
 
 
 def test_without_samba(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
