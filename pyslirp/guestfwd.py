@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from pyslirp.addresses import Address, Endpoint, pack
-from pyslirp.config.guestfwd import UNSPECIFIED, GuestForward, GuestForwardKey, Target
+from pyslirp.config.guestfwd import UNSPECIFIED, GuestForward, GuestForwardKey
 from pyslirp.errors import ForwardError, SlirpError
 from pyslirp.host.command import Commands
 from pyslirp.verdicts import TCP, UDP, Allow, Attach, FlowName, Verdict
@@ -49,14 +49,15 @@ class GuestForwards:
         """How many commands are running."""
         return len(self._commands)
 
-    def add(self, rule: GuestForward) -> None:
+    def add(self, rule: GuestForward, address: Address | None = None) -> None:
         """Answer guests by a rule from now on.
 
-        Raises ForwardError in QEMU's words where something answers there already, the address cannot be a server's, or
-        the target's host has no address.
+        address: the target host's, where `look_up` has been asked already; else a name is looked up here, which may take
+        seconds.  Raises ForwardError in QEMU's words where something answers there already, the address cannot be a
+        server's, or the target's host has no address.
         """
         rule = rule.towards(self._default)
-        verdict = self._verdict(rule)
+        verdict = self._verdict(rule, address)
         self._claim(rule.key, verdict, f"Conflicting/invalid host:port in guest forwarding rule '{rule}'")
         self._rules[rule.key] = rule
 
@@ -97,14 +98,13 @@ class GuestForwards:
             raise ForwardError(None, f"{refusal}: {error}") from None
         self._verdicts[_engine_key(key)] = verdict
 
-    def _verdict(self, rule: GuestForward) -> Verdict:
+    def _verdict(self, rule: GuestForward, address: Address | None) -> Verdict:
         target = rule.target
         if target.kind == "cmd":
             return self._by_command(lambda: target.arguments, str(target))
         if target.kind == "unix":
             return Attach(lambda _: _connect_unix(target.text), str(target))
-        address = _look_up(rule, target)
-        return Allow(pack(address), target.port)
+        return Allow(pack(address or look_up(rule)), target.port)
 
     def _by_command(self, arguments: Callable[[], Sequence[str]], name: str, *, tcp: bool = False) -> Attach:
         def start(flow: int) -> int:
@@ -131,8 +131,13 @@ def _connect_unix(path: str) -> int:
     return client.detach()
 
 
-def _look_up(rule: GuestForward, target: Target) -> Address:
-    """The target's address; a name is looked up once, when the rule is made."""
+def look_up(rule: GuestForward) -> Address:
+    """The address of the host that a rule leads to; a name is looked up once, when the rule is made.
+
+    The host's resolver may take seconds over a name: a network that runs asks it in another thread.  Raises
+    ForwardError in QEMU's words where the host has no address.
+    """
+    target = rule.target
     kind = socket.SOCK_STREAM if target.kind == "tcp" else socket.SOCK_DGRAM
     try:
         found = socket.getaddrinfo(target.text, target.port, type=kind)

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, ip_address
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from pyslirp.addresses import Endpoint, UnixAddress
+from pyslirp.addresses import Address, Endpoint, UnixAddress
 from pyslirp.config.forward import ForwardKey, HostForward
 from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.link import ConnectAddress, ControlAddress, ListenAddress
@@ -28,6 +28,7 @@ from pyslirp.control.command import Nothing
 from pyslirp.control.server import ControlSocket
 from pyslirp.errors import ClosedError, ForwardError, LinkError
 from pyslirp.flows import ServedStream, StreamHandler
+from pyslirp.guestfwd import look_up
 from pyslirp.links.base import PortSpec
 from pyslirp.loops.aio import AsyncioDriver
 from pyslirp.loops.events import EventStream
@@ -86,10 +87,13 @@ class Network:
         """Come to life in the running loop.  Raises ForwardError for a hostfwd that cannot be set up."""
         if self._stack is not None:
             raise RuntimeError("the network is running already")
+        addresses = [await _target_address(rule) for rule in self.config.forward.guestfwd]
+        if self._stack is not None:
+            raise RuntimeError("the network has been started meanwhile")
         stack = Stack(self.config)
         driver = AsyncioDriver(stack, asyncio.get_running_loop())
         try:
-            stack.start()
+            stack.start(addresses)
             driver.attach()
         except BaseException:
             stack.close()
@@ -182,14 +186,18 @@ class Network:
             raise ForwardError(None, f"host forwarding rule for {rule} not found")
         self._kick()
 
-    def guestfwd_add(self, rule: str | GuestForward) -> None:
+    async def guestfwd_add(self, rule: str | GuestForward) -> None:
         """Answer guests at ``[tcp|udp]:[SERVER]:PORT`` by ``-cmd:COMMAND``, ``-tcp:HOST:PORT``, ``-unix:PATH``.
+
+        A HOST by name is looked up once, now, while the network goes on.
 
         The whole syntax is in pyslirp.config.guestfwd.  Raises ConfigError for what is no rule, ForwardError where it
         cannot be set up.
         """
         parsed = GuestForward.parse(rule) if isinstance(rule, str) else rule
-        self._stack_now().guestfwd.add(parsed)
+        self._stack_now()
+        address = await _target_address(parsed)
+        self._stack_now().guestfwd.add(parsed, address)
         self._kick()
 
     def guestfwd_remove(self, rule: str | GuestForwardKey) -> None:
@@ -364,6 +372,13 @@ def _is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+async def _target_address(rule: GuestForward) -> Address | None:
+    """Where a rule's target is, if it is a host by name: asked in another thread.  Raises ForwardError."""
+    if not rule.target.named:
+        return None
+    return await asyncio.get_running_loop().run_in_executor(None, look_up, rule)
 
 
 async def _await(result: Awaitable[None]) -> None:

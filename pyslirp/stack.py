@@ -14,7 +14,7 @@ import heapq
 import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -183,13 +183,16 @@ class Stack:
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Open the forwards of the configuration.  Raises ForwardError for the first that cannot be, and is closed."""
+    def start(self, addresses: Sequence[Address | None] = ()) -> None:
+        """Open the forwards of the configuration.  Raises ForwardError for the first that cannot be, and is closed.
+
+        addresses: those of the targets of guestfwd, in order; of one that is None or not there, a name is looked up.
+        """
         try:
             for rule in self.config.forward.hostfwd:
                 self.forwards.add(rule)
-            for answer in self.config.forward.guestfwd:
-                self.guestfwd.add(answer)
+            for answer, address in itertools.zip_longest(self.config.forward.guestfwd, addresses):
+                self.guestfwd.add(answer, address)
             self._share_folder()
         except ForwardError:
             self.close()

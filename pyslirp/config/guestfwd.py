@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import NamedTuple
 
 from pyslirp.addresses import Address, Endpoint
@@ -91,6 +91,17 @@ class Target:
         if self.kind == "unix":
             return f"unix:{text}"
         return f"{self.kind}:[{text}]:{self.port}" if ":" in text else f"{self.kind}:{text}:{self.port}"
+
+    @property
+    def named(self) -> bool:
+        """Is it a host by name, which has to be looked up?"""
+        if self.kind not in ("tcp", "udp"):
+            return False
+        try:
+            ip_address(self.text)
+        except ValueError:
+            return True
+        return False
 
     @property
     def arguments(self) -> list[str]:

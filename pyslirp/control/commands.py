@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from pyslirp._version import __version__
@@ -144,13 +143,9 @@ def guestfwd_add(stack: Stack, request: GuestfwdAddRequest) -> Done:
 
 def _check_target(rule: GuestForward) -> None:
     """A resolver that is slow would stop the network that runs."""
-    if rule.target.kind not in ("tcp", "udp"):
-        return
-    try:
-        ip_address(rule.target.text)
-    except ValueError:
+    if rule.target.named:
         text = f"Could not open guest forwarding device 'guestfwd.{rule.protocol}.{rule.port}'"
-        raise CommandError(Problem.ARGUMENTS, text, "no name is looked up here: give the target's address") from None
+        raise CommandError(Problem.ARGUMENTS, text, "no name is looked up here: give the target's address")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from collections.abc import Generator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -12,7 +15,7 @@ from pyslirp.addresses import Endpoint
 from pyslirp.config.guestfwd import GuestForward, GuestForwardKey
 from pyslirp.config.stack import Config
 from pyslirp.engine.edge.clock import now
-from pyslirp.errors import ConfigError, ForwardError
+from pyslirp.errors import ClosedError, ConfigError, ForwardError
 from pyslirp.events import FlowDenied, FlowOpened
 from pyslirp.host import command
 from pyslirp.network import Network
@@ -221,22 +224,88 @@ def test_removing_leaves_what_is_open(rig: Rig) -> None:
     add(rig, "tcp::7-cmd:cat")
 
 
+def slow_resolver(monkeypatch: pytest.MonkeyPatch, answer_now: threading.Event) -> list[str]:
+    """A resolver that says what any name is, 127.0.0.1, once it may; the names that it was asked for."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        if not answer_now.wait(20):
+            raise OSError("nobody else has had a turn")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def test_while_a_name_is_looked_up_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_now = threading.Event()
+    asked = slow_resolver(monkeypatch, answer_now)
+
+    @scenario
+    async def run() -> None:
+        with answer() as first, answer() as second:
+            ports = [server.getsockname()[1] for server in (first, second)]
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.01, answer_now.set)
+            async with Network(guestfwd=[f"tcp::80-tcp:first.test:{ports[0]}"]) as net:
+                guest = await join(net)
+                answer_now.clear()
+                loop.call_later(0.01, answer_now.set)
+                await net.guestfwd_add(f"tcp::81-tcp:second.test:{ports[1]}")
+                assert asked == ["first.test", "second.test"]
+                told = [f"tcp:10.0.2.4:80-tcp:first.test:{ports[0]}", f"tcp:10.0.2.4:81-tcp:second.test:{ports[1]}"]
+                assert net.snapshot()["guestfwd"] == told
+                for port, server in ((80, first), (81, second)):
+                    transfer = Transfer(b"")
+                    guest.connect(IPv4Address("10.0.2.4"), port, now(), transfer)
+                    await guest.until(lambda transfer=transfer: transfer.stream and transfer.stream.connected)
+                    server.accept()[0].close()
+                guest.close()
+
+    run()
+
+
+@scenario
+async def test_a_network_that_ends_while_a_name_is_looked_up() -> None:
+    net = Network()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        answer_now = threading.Event()
+        asked = slow_resolver(monkeypatch, answer_now)
+        async with net:
+            adding = asyncio.ensure_future(net.guestfwd_add("tcp::80-tcp:late.test:80"))
+            await asyncio.sleep(0.01)
+            assert asked == ["late.test"]
+        answer_now.set()
+        with pytest.raises(ClosedError):
+            await adding
+
+
+@scenario
+async def test_a_network_whose_target_has_no_address_does_not_start() -> None:
+    net = Network(guestfwd=["tcp::80-tcp:no.such.host.invalid:80"])
+    with pytest.raises(
+        ForwardError, match=r"Could not open guest forwarding device 'guestfwd\.tcp\.80': no\.such\.host\."
+    ):
+        await net.start()
+
+
 @scenario
 async def test_an_asyncio_program_adds_and_removes_rules() -> None:
     async with Network() as net:
         guest = await join(net)
-        net.guestfwd_add("tcp:10.0.2.100:7-cmd:cat")
+        await net.guestfwd_add("tcp:10.0.2.100:7-cmd:cat")
         assert net.snapshot()["guestfwd"] == ["tcp:10.0.2.100:7-cmd:cat"]
         data = Transfer(b"hello")
         guest.connect(SERVER, 7, now(), data)
         await guest.until(lambda: data.received == b"hello")
         with pytest.raises(ForwardError, match="has a rule already"):
-            net.guestfwd_add("tcp:10.0.2.100:7-cmd:true")
+            await net.guestfwd_add("tcp:10.0.2.100:7-cmd:true")
         net.guestfwd_remove("tcp:10.0.2.100:7")
         with pytest.raises(ForwardError, match=r"guest forwarding rule for tcp:10\.0\.2\.100:7 not found"):
             net.guestfwd_remove("tcp:10.0.2.100:7")
         with pytest.raises(ConfigError, match="Invalid guest forwarding rule 'x'"):
-            net.guestfwd_add("x")
+            await net.guestfwd_add("x")
         with pytest.raises(ConfigError, match="invalid format"):
             net.guestfwd_remove("7")
         guest.close()

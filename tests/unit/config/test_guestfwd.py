@@ -128,3 +128,19 @@ def test_removal(text: str, key: GuestForwardKey) -> None:
 def test_removal_refuses(text: str) -> None:
     with pytest.raises(ConfigError, match="invalid format"):
         GuestForwardKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("device", "named"),
+    [
+        ("tcp:host.test:80", True),
+        ("tcp:localhost:80", True),
+        ("tcp::80", False),
+        ("tcp:127.0.0.1:80", False),
+        ("tcp:[::1]:80", False),
+        ("unix:host.test", False),
+        ("cmd:host.test", False),
+    ],
+)
+def test_which_targets_have_to_be_looked_up(device: str, named: bool) -> None:
+    assert GuestForward.parse(f"tcp::80-{device}").target.named is named
