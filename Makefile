@@ -10,7 +10,7 @@ PY     := $(VENV)/bin/python
 unexport PYSLIRP_BUILD
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check docs sim differential bench microbench debug sanitize coverage fuzz fuzz-smoke clean distclean
+.PHONY: help demo test build check docs sim differential bench wan microbench debug sanitize coverage fuzz fuzz-smoke clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -40,6 +40,9 @@ differential: build $(VENV)/test ## random segments to the engine and to this Li
 
 bench: build ## beside slirp4netns, pasta, passt and gvproxy, those on PATH (ARGS: see python -m bench --help)
 	$(PY) -m bench $(ARGS)
+
+wan: build $(VENV)/test ## goodput over bad links beside plain Linux and passt (ARGS: see python -m bench.wan --help)
+	$(PY) -m bench.wan $(ARGS)
 
 microbench: build $(VENV)/test ## nanoseconds: a packet, a flow, a checksum, and how they grow with the number of flows
 	$(PY) -m tests.bench $(ARGS)
