@@ -25,12 +25,8 @@ for them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import Any
 
-from pyslirp.config.dhcp import INFINITE_SECONDS
-from pyslirp.events import NEVER_NS, LeaseEnded, LeaseGranted
 from pyslirp.services.base import Action, Claim, Datagram, LearnNeighbor
 from pyslirp.services.dhcp_message import Kind, MalformedError, Option, Request, read_request
 from pyslirp.services.dhcp_replies import (
@@ -40,7 +36,8 @@ from pyslirp.services.dhcp_replies import (
     DhcpReplies,
     DhcpSettings,
 )
-from pyslirp.services.leases import SECOND_NS, Client, Lease, Leases
+from pyslirp.services.lease_service import LeaseService, expiry
+from pyslirp.services.leases import Client, Lease, Leases
 
 __all__ = ["COUNTERS", "DhcpService", "DhcpSettings"]
 
@@ -59,23 +56,22 @@ COUNTERS = (
 )
 
 
-class DhcpService:
+class DhcpService(LeaseService[IPv4Address, DhcpReplies]):
     """DHCP and BOOTP on UDP port 67 of the gateway and of the limited broadcast address."""
 
     name = "dhcp"
 
     def __init__(self, settings: DhcpSettings) -> None:
         """Raises ConfigError for a search list that DNS cannot express."""
-        self._settings = settings
-        self._leases = Leases(
+        leases = Leases(
             settings.net,
             settings.start,
             reserved={settings.host, settings.dns, *settings.reserved},
             static=settings.static,
             per_link=settings.leases_per_link,
         )
-        self._counters = dict.fromkeys(COUNTERS, 0)
-        self._replies = DhcpReplies(settings)
+        super().__init__(leases, DhcpReplies(settings), COUNTERS)
+        self._settings = settings
         self._answers: dict[Kind | None, Callable[[Request, Datagram, int], list[Action]]] = {
             Kind.DISCOVER: self._discover,
             Kind.REQUEST: self._request,
@@ -102,36 +98,6 @@ class DhcpService:
         if request.giaddr != NOWHERE and not self._settings.is_guest(request.giaddr):
             return self._drop("foreign_relay")
         return self._answers[request.kind](request, datagram, now)
-
-    def deadline(self) -> int | None:
-        """When the next lease, offer or quarantine ends."""
-        return self._leases.deadline()
-
-    def expire(self, now: int) -> list[Action]:
-        """End what is due."""
-        return [LeaseEnded(now, lease.address, lease.mac, "expired") for lease in self._leases.expire(now)]
-
-    def set_restrict(self, restrict: bool, now: int) -> None:
-        """Tell clients of the router and the DNS server, or not, from their next message on."""
-        del now
-        self._settings = replace(self._settings, restrict=restrict)
-        self._replies.use(self._settings)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Leases by address (in every state of leases.py) and counters."""
-        leases = [
-            {
-                "address": str(lease.address),
-                "mac": str(lease.mac),
-                "state": lease.state.value,
-                "hostname": lease.hostname,
-                "client_id": lease.identifier.hex(),
-                "link": lease.link,
-                "expires": lease.expires,
-            }
-            for lease in self._leases
-        ]
-        return {"leases": leases, "counters": {**self._counters, "options_omitted": self._replies.omitted}}
 
     # -------------------------------------------------------------------------------------------- one method a message
 
@@ -165,14 +131,13 @@ class DhcpService:
         self, client: Client, address: IPv4Address, request: Request, datagram: Datagram, now: int
     ) -> list[Action]:
         """Lease `address`, or refuse it."""
-        seconds = self._replies.lease_seconds(request)
-        expires = None if seconds == INFINITE_SECONDS else now + seconds * SECOND_NS
+        expires = expiry(self._replies.lease_seconds(request), now)
         lease = self._leases.bind(client, address, expires, request.hostname)
         if lease is None:
             self._counters["sent.nak"] += 1
             return [self._replies.nak(request, datagram)]
         self._counters["sent.ack"] += 1
-        return [*self._granted(lease, request, now), self._replies.ack(request, datagram, lease.address)]
+        return [*self._learned(lease, request, now), self._replies.ack(request, datagram, lease.address)]
 
     def _decline(self, request: Request, datagram: Datagram, now: int) -> list[Action]:
         """RFC 2131 section 4.3.3: somebody else uses the address; nobody gets it for a while."""
@@ -181,7 +146,7 @@ class DhcpService:
         lease = self._leases.decline(self._client(request, datagram), request.requested or NOWHERE, now)
         if lease is None:
             return self._drop("unknown_lease")
-        return [LeaseEnded(now, lease.address, lease.mac, "declined")]
+        return [self._ended(lease, "declined", now)]
 
     def _release(self, request: Request, datagram: Datagram, now: int) -> list[Action]:
         """RFC 2131 section 4.3.4: the address is free, but remembered for the client."""
@@ -190,7 +155,7 @@ class DhcpService:
         lease = self._leases.release(self._client(request, datagram), request.ciaddr)
         if lease is None:
             return self._drop("unknown_lease")
-        return [LeaseEnded(now, lease.address, lease.mac, "released")]
+        return [self._ended(lease, "released", now)]
 
     def _inform(self, request: Request, datagram: Datagram, _now: int) -> list[Action]:
         """RFC 2131 section 4.3.5: parameters for a client that has an address; no lease is looked for or made."""
@@ -216,7 +181,7 @@ class DhcpService:
         if lease is None:
             return self._drop("exhausted")
         self._counters["sent.bootp"] += 1
-        return [*self._granted(lease, request, now), self._replies.bootp(request, datagram, lease.address)]
+        return [*self._learned(lease, request, now), self._replies.bootp(request, datagram, lease.address)]
 
     # ----------------------------------------------------------------------------------------------------- small print
 
@@ -231,14 +196,9 @@ class DhcpService:
         """The message names no server, or this one."""
         return request.server_id in (None, self._settings.host)
 
-    def _granted(self, lease: Lease[IPv4Address], request: Request, now: int) -> list[Action]:
+    def _learned(self, lease: Lease[IPv4Address], request: Request, now: int) -> list[Action]:
         """Tell the world of a lease, and the engine where its address is (behind a relay it finds out by itself)."""
-        expires = NEVER_NS if lease.expires is None else lease.expires
-        granted: list[Action] = [LeaseGranted(now, lease.address, lease.mac, lease.hostname, expires)]
+        learned: list[Action] = [self._granted(lease, now)]
         if request.giaddr == NOWHERE:
-            granted.append(LearnNeighbor(lease.address, lease.mac, lease.link))
-        return granted
-
-    def _drop(self, reason: str) -> list[Action]:
-        self._counters[f"drop.{reason}"] += 1
-        return []
+            learned.append(LearnNeighbor(lease.address, lease.mac, lease.link))
+        return learned

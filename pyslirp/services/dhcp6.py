@@ -30,12 +30,9 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any
 
-from pyslirp.config.dhcp import INFINITE_SECONDS
-from pyslirp.events import NEVER_NS, LeaseEnded, LeaseGranted
 from pyslirp.services.base import Action, Claim, Datagram
 from pyslirp.services.dhcp6_message import (
     Association,
@@ -60,7 +57,8 @@ from pyslirp.services.dhcp6_replies import (
     ended,
     refused,
 )
-from pyslirp.services.leases import SECOND_NS, Client, Lease, Leases, State
+from pyslirp.services.lease_service import LeaseService, expiry
+from pyslirp.services.leases import Client, Lease, Leases, State
 
 __all__ = ["COUNTERS", "Dhcp6Service", "Dhcp6Settings"]
 
@@ -92,24 +90,23 @@ COUNTERS = (
 _UNICAST_REFUSED = (Kind.REQUEST, Kind.RENEW, Kind.RELEASE, Kind.DECLINE)  # the others are dropped (section 16)
 
 
-class Dhcp6Service:
+class Dhcp6Service(LeaseService[IPv6Address, Dhcp6Replies]):
     """DHCPv6 on UDP port 547 of ff02::1:2; at the gateway's own address it says where to ask."""
 
     name = "dhcp6"
 
     def __init__(self, settings: Dhcp6Settings) -> None:
         """Raises ConfigError for a search list that DNS cannot express."""
-        self._settings = settings
         dns = {settings.dns} if settings.dns is not None else set()
-        self._leases = Leases(
+        leases = Leases(
             settings.prefix,
             settings.start,
             reserved={settings.host, *dns, *settings.reserved},
             static=settings.static,
             per_link=settings.leases_per_link,
         )
-        self._counters = dict.fromkeys(COUNTERS, 0)
-        self._replies = Dhcp6Replies(settings)
+        super().__init__(leases, Dhcp6Replies(settings), COUNTERS)
+        self._settings = settings
         self._answers: dict[Kind, Callable[[Request, Datagram, int], list[Action]]] = {
             Kind.SOLICIT: self._solicit,
             Kind.REQUEST: self._request,
@@ -144,37 +141,6 @@ class Dhcp6Service:
             return self._unicast(request, datagram)
         return self._answers[request.kind](request, datagram, now)
 
-    def deadline(self) -> int | None:
-        """When the next lease, offer or quarantine ends."""
-        return self._leases.deadline()
-
-    def expire(self, now: int) -> list[Action]:
-        """End what is due."""
-        return [LeaseEnded(now, lease.address, lease.mac, "expired") for lease in self._leases.expire(now)]
-
-    def set_restrict(self, restrict: bool, now: int) -> None:
-        """Tell clients of the name server, or not, from their next message on."""
-        del now
-        self._settings = replace(self._settings, restrict=restrict)
-        self._replies.use(self._settings)
-
-    def snapshot(self) -> dict[str, Any]:
-        """Leases by address (in every state of leases.py) and counters."""
-        leases = [
-            {
-                "address": str(lease.address),
-                "mac": str(lease.mac),
-                "state": lease.state.value,
-                "hostname": lease.hostname,
-                "client_id": lease.identifier[:-IAID_BYTES].hex(),
-                "iaid": lease.identifier[-IAID_BYTES:].hex(),
-                "link": lease.link,
-                "expires": lease.expires,
-            }
-            for lease in self._leases
-        ]
-        return {"leases": leases, "counters": {**self._counters, "options_omitted": self._replies.omitted}}
-
     # -------------------------------------------------------------------------------------------- one method a message
 
     def _solicit(self, request: Request, datagram: Datagram, now: int) -> list[Action]:
@@ -205,7 +171,7 @@ class Dhcp6Service:
             if answer is None:
                 lease = self._assign(client, association, request.hostname, now)
                 answer = self._exhausted(association) if lease is None else self._grant(association, lease)
-                actions += [] if lease is None else [self._told(lease, now)]
+                actions += [] if lease is None else [self._granted(lease, now)]
             answers.append(answer)
         return [*actions, self._reply(request, datagram, answers)]
 
@@ -223,7 +189,7 @@ class Dhcp6Service:
                     wanted = [held.address]
                 lease = self._bind_first(client, wanted, request.hostname, now)
                 answer = self._extended(request, association, lease)
-                actions += [] if lease is None else [self._told(lease, now)]
+                actions += [] if lease is None else [self._granted(lease, now)]
             answers.append(answer)
         return [*actions, self._reply(request, datagram, answers)]
 
@@ -263,7 +229,7 @@ class Dhcp6Service:
         for association in request.associations:
             client = self._client(request, association, datagram)
             gone = [lease for address in association.addresses if (lease := end(client, address)) is not None]
-            actions += [LeaseEnded(now, lease.address, lease.mac, reason) for lease in gone]
+            actions += [self._ended(lease, reason, now) for lease in gone]
             if not gone:
                 answers.append(self._refuse(association, Status.NO_BINDING, NO_BINDING, "no_binding"))
         return [*actions, self._reply(request, datagram, answers, parameters=False)]
@@ -315,8 +281,7 @@ class Dhcp6Service:
         """Lease the first of `wanted` that the client may have."""
         if not wanted or self._leases.at_limit(client):
             return None
-        seconds = self._settings.lease_seconds
-        expires = None if seconds == INFINITE_SECONDS else now + seconds * SECOND_NS
+        expires = expiry(self._settings.lease_seconds, now)
         leases = (self._leases.bind(client, address, expires, hostname) for address in wanted)
         return next((lease for lease in leases if lease is not None), None)
 
@@ -357,10 +322,7 @@ class Dhcp6Service:
         self._counters["sent.reply"] += 1
         return self._replies.reply(request, datagram, answers, parameters=parameters)
 
-    def _told(self, lease: Lease[IPv6Address], now: int) -> LeaseGranted:
-        expires = NEVER_NS if lease.expires is None else lease.expires
-        return LeaseGranted(now, lease.address, lease.mac, lease.hostname, expires)
-
-    def _drop(self, reason: str) -> list[Action]:
-        self._counters[f"drop.{reason}"] += 1
-        return []
+    def _told(self, lease: Lease[IPv6Address]) -> dict[str, Any]:
+        """A client's identifier is its DUID; of which of its associations the lease is, is told apart from it."""
+        duid, iaid = lease.identifier[:-IAID_BYTES], lease.identifier[-IAID_BYTES:]
+        return super()._told(lease) | {"client_id": duid.hex(), "iaid": iaid.hex()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from pyslirp.addresses import Endpoint, Mac
@@ -73,10 +73,13 @@ class Dhcp6Replies:
         """Raises ConfigError for a search list or a name that DNS cannot express."""
         self.duid = bytes([0, DUID_LL, 0, ETHERNET]) + settings.mac
         self.omitted = 0
-        self.use(settings)
+        self._use(settings)
 
-    def use(self, settings: Dhcp6Settings) -> None:
-        """Give out these from now on.  Raises as the constructor does."""
+    def set_restrict(self, restrict: bool) -> None:
+        """Leave out the name server from now on, or no longer."""
+        self._use(replace(self._settings, restrict=restrict))
+
+    def _use(self, settings: Dhcp6Settings) -> None:
         self._parameters = _parameters(settings)
         self._name = _name(settings)
         self._settings = settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from pyslirp.addresses import Endpoint, Mac
@@ -64,10 +64,13 @@ class DhcpReplies:
     def __init__(self, settings: DhcpSettings) -> None:
         """Raises ConfigError for a search list that DNS cannot express."""
         self.omitted = 0
-        self.use(settings)
+        self._use(settings)
 
-    def use(self, settings: DhcpSettings) -> None:
-        """Give out these from now on.  Raises as the constructor does."""
+    def set_restrict(self, restrict: bool) -> None:
+        """Leave out router and DNS server from now on, or no longer."""
+        self._use(replace(self._settings, restrict=restrict))
+
+    def _use(self, settings: DhcpSettings) -> None:
         self._parameters = _fixed_parameters(settings)
         self._settings = settings
 
