@@ -14,10 +14,16 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyslirp.errors import SlirpError
 from pyslirp.stack import Stack
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+AnyResponse = TypeVar("AnyResponse", bound="DataclassInstance")
 
 
 class Problem(Enum):
@@ -201,6 +207,12 @@ def arguments_to_json(request: Any) -> dict[str, Any]:
         for one in arguments_of(type(request))
         if getattr(request, one.name) != one.default
     }
+
+
+def from_entry(response: type[AnyResponse], entry: Mapping[str, Any], **other: Any) -> AnyResponse:
+    """A row of a response: its fields are `other`, and of a row of the stack's snapshot those of the same names."""
+    names = [one.name for one in dataclasses.fields(response)]
+    return response(**{name: other[name] if name in other else entry[name] for name in names})
 
 
 def to_json(response: Any) -> Any:

@@ -7,9 +7,10 @@ others); what QEMU prints to tell of an error is the text of a CommandError.  Ea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pyslirp._version import __version__
 from pyslirp.config.forward import ForwardKey, HostForward
@@ -32,6 +33,8 @@ from pyslirp.control.inspection import (
 from pyslirp.errors import ConfigError, ForwardError
 from pyslirp.stack import Stack
 
+Key = TypeVar("Key", ForwardKey, GuestForwardKey)
+
 PROTOCOL_VERSION = 1  #: of the requests and answers of a control socket
 
 NETDEV_ID = "the network's id=, as QEMU's monitor takes it; may be left out"
@@ -43,14 +46,50 @@ GUEST_ADD_SYNTAX = (
 GUEST_REMOVE_SYNTAX = "[tcp|udp]:[SERVER]:PORT"
 
 
+# -- rules of both kinds ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleRequest:
+    """A command about a forwarding rule, as QEMU's monitor takes it."""
+
+    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
+    rule: str
+
+    def check_id(self, stack: Stack) -> None:
+        """Raises CommandError where another network is meant."""
+        own = stack.config.network.id
+        if self.netdev_id not in (None, own):
+            text = f"unrecognized netdev id '{self.netdev_id}'"
+            raise CommandError(Problem.NOT_FOUND, text, f"this network is '{own}'")
+
+
+@contextmanager
+def _arguments_of_the_caller() -> Iterator[None]:
+    """What is wrong with a rule that a command is given is an error of its arguments."""
+    try:
+        yield
+    except ConfigError as error:
+        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+
+
+def _remove(stack: Stack, request: RuleRequest, kind: str, parse: Callable[[str], Key], remove: Callable[[Key], bool]) -> Text:
+    """Take a rule of this kind ("host" or "guest") away, and say so in QEMU's words."""
+    request.check_id(stack)
+    with _arguments_of_the_caller():
+        key = parse(request.rule)
+    if not remove(key):
+        raise CommandError(Problem.NOT_FOUND, f"{kind} forwarding rule for {request.rule} not found")
+    return Text(f"{kind} forwarding rule for {request.rule} removed\n")
+
+
 # -- hostfwd -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostfwdAddRequest:
+class HostfwdAddRequest(RuleRequest):
     """A rule to set up."""
 
-    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
     rule: str = argument(TEXT, "RULE", ADD_SYNTAX)
 
 
@@ -72,12 +111,11 @@ class HostfwdAdded:
 
 def hostfwd_add(stack: Stack, request: HostfwdAddRequest) -> HostfwdAdded:
     """Lead a port of the host to a guest."""
-    _check_id(stack, request.netdev_id)
+    request.check_id(stack)
     known = {forward.token for forward in stack.forwards}
     try:
-        stack.forwards.add(HostForward.parse(request.rule))
-    except ConfigError as error:
-        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+        with _arguments_of_the_caller():
+            stack.forwards.add(HostForward.parse(request.rule))
     except ForwardError as error:
         text = f"Could not set up host forwarding rule '{request.rule}'"
         raise CommandError(Problem.GENERIC, text, _reason(error)) from None
@@ -86,29 +124,15 @@ def hostfwd_add(stack: Stack, request: HostfwdAddRequest) -> HostfwdAdded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostfwdRemoveRequest:
+class HostfwdRemoveRequest(RuleRequest):
     """A rule to take away."""
 
-    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
     rule: str = argument(TEXT, "RULE", REMOVE_SYNTAX)
 
 
 def hostfwd_remove(stack: Stack, request: HostfwdRemoveRequest) -> Text:
     """Take a forwarding rule away; connections that it has brought stay."""
-    _check_id(stack, request.netdev_id)
-    try:
-        key = ForwardKey.parse(request.rule)
-    except ConfigError as error:
-        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
-    if not stack.forwards.remove(key):
-        raise CommandError(Problem.NOT_FOUND, f"host forwarding rule for {request.rule} not found")
-    return Text(f"host forwarding rule for {request.rule} removed\n")
-
-
-def _check_id(stack: Stack, netdev_id: str | None) -> None:
-    own = stack.config.network.id
-    if netdev_id is not None and netdev_id != own:
-        raise CommandError(Problem.NOT_FOUND, f"unrecognized netdev id '{netdev_id}'", f"this network is '{own}'")
+    return _remove(stack, request, "host", ForwardKey.parse, stack.forwards.remove)
 
 
 def _reason(error: ForwardError) -> str:
@@ -120,22 +144,20 @@ def _reason(error: ForwardError) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestfwdAddRequest:
+class GuestfwdAddRequest(RuleRequest):
     """A rule to set up."""
 
-    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
     rule: str = argument(TEXT, "RULE", GUEST_ADD_SYNTAX)
 
 
 def guestfwd_add(stack: Stack, request: GuestfwdAddRequest) -> Done:
     """Answer guests at an address of their network by a command, a Unix socket or a port of the host."""
-    _check_id(stack, request.netdev_id)
+    request.check_id(stack)
     try:
-        rule = GuestForward.parse(request.rule)
-        _check_target(rule)
-        stack.guestfwd.add(rule)
-    except ConfigError as error:
-        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
+        with _arguments_of_the_caller():
+            rule = GuestForward.parse(request.rule)
+            _check_target(rule)
+            stack.guestfwd.add(rule)
     except ForwardError as error:
         raise CommandError(Problem.GENERIC, error.strerror or str(error)) from None
     return Done()
@@ -149,23 +171,15 @@ def _check_target(rule: GuestForward) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestfwdRemoveRequest:
+class GuestfwdRemoveRequest(RuleRequest):
     """A rule to take away."""
 
-    netdev_id: str | None = argument(TEXT, "NETDEV_ID", NETDEV_ID, None)
     rule: str = argument(TEXT, "RULE", GUEST_REMOVE_SYNTAX)
 
 
 def guestfwd_remove(stack: Stack, request: GuestfwdRemoveRequest) -> Text:
     """Answer no new connections by this rule; those that are open go on."""
-    _check_id(stack, request.netdev_id)
-    try:
-        key = GuestForwardKey.parse(request.rule)
-    except ConfigError as error:
-        raise CommandError(Problem.ARGUMENTS, error.reason, error.hint) from None
-    if not stack.guestfwd.remove(key):
-        raise CommandError(Problem.NOT_FOUND, f"guest forwarding rule for {request.rule} not found")
-    return Text(f"guest forwarding rule for {request.rule} removed\n")
+    return _remove(stack, request, "guest", GuestForwardKey.parse, stack.guestfwd.remove)
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyslirp.addresses import Endpoint, unpack
-from pyslirp.control.command import NUMBER, Nothing, argument, value, values
+from pyslirp.control.command import NUMBER, Nothing, argument, from_entry, value, values
 from pyslirp.control.usernet import connection_info
 from pyslirp.snapshot import neighbors_of
 from pyslirp.stack import Stack
@@ -67,11 +67,7 @@ class Neighbors:
 def neighbors(stack: Stack, request: Nothing) -> Neighbors:
     """The guests that were heard of: ARP and neighbour discovery."""
     del request
-    return Neighbors(tuple(_neighbor(entry) for entry in neighbors_of(stack.core)))
-
-
-def _neighbor(entry: Mapping[str, Any]) -> Neighbor:
-    return Neighbor(entry["address"], entry["mac"], entry["reachable"], entry["mtu"], entry["flows"])
+    return Neighbors(tuple(from_entry(Neighbor, entry) for entry in neighbors_of(stack.core)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ def leases(stack: Stack, request: Nothing) -> Leases:
 def _lease(entry: Mapping[str, Any], now: int) -> Lease:
     expires = entry["expires"]
     left = None if expires is None else max(expires - now, 0) // SECOND_NS
-    return Lease(entry["address"], entry["mac"], entry["state"], entry["hostname"], entry["client_id"], left)
+    return from_entry(Lease, entry, expires_in=left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +148,13 @@ def _flow(entry: Mapping[str, Any], now: int) -> Flow:
     details = {name: found for name, found in entry.items() if name not in _SHOWN | _INTERNAL}
     if "host" in details:
         details["host"] = str(Endpoint(unpack(entry["host"]), entry["host_port"]))
-    return Flow(
-        entry["flow"],
-        entry["protocol"],
-        entry["state"],
-        str(Endpoint(unpack(entry["guest"]), entry["guest_port"])),
-        str(Endpoint(unpack(entry["far"]), entry["far_port"])),
-        entry["inbound"],
-        entry["served"],
-        round((now - entry["opened"]) / SECOND_NS, 3),
-        entry["bytes_to_host"],
-        entry["bytes_to_guest"],
-        details,
+    return from_entry(
+        Flow,
+        entry,
+        guest=str(Endpoint(unpack(entry["guest"]), entry["guest_port"])),
+        far=str(Endpoint(unpack(entry["far"]), entry["far_port"])),
+        age=round((now - entry["opened"]) / SECOND_NS, 3),
+        details=details,
     )
 
 

@@ -21,6 +21,7 @@ from pyslirp.control.command import (
     argument,
     arguments_to_json,
     find,
+    from_entry,
     split,
     to_json,
     value,
@@ -168,3 +169,11 @@ def test_a_command_that_is_not_there(words: list[str], text: str, hint: str) -> 
 
 def test_a_command_by_its_whole_name() -> None:
     assert find("set lamp", COMMANDS) is LAMP
+
+
+def test_a_row_is_what_the_snapshot_calls_the_same_and_what_is_worked_out() -> None:
+    entry = {"plates": (Plate("soup"),), "notes": {"salt": 1}, "cook": "somebody else's business"}
+    assert from_entry(Served, entry) == Served((Plate("soup"),), {"salt": 1})
+    assert from_entry(Served, entry, notes={}) == Served((Plate("soup"),), {})
+    with pytest.raises(KeyError):
+        from_entry(Plate, entry)
