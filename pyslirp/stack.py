@@ -172,9 +172,11 @@ class Stack:
         self._dispatcher.add(RouterService(router, _random16, self.engine.now()))
 
     def _add_tftp(self, path: str) -> None:
-        from pyslirp.host.files import Folder  # noqa: PLC0415 - who shares no files need not wait for it
+        from pyslirp.host.files import Folder, is_readable_folder  # noqa: PLC0415 - who shares no files need not wait
         from pyslirp.services.tftp import TftpService  # noqa: PLC0415
 
+        if not is_readable_folder(path):
+            _log.warning("tftp=%s: no folder that can be read; guests find no file until there is one", path)
         network = self.config.network
         spoken = ((network.ipv4, network.host), (network.ipv6, network.host6))
         addresses: list[Address] = [address for is_spoken, address in spoken if is_spoken]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 AnyAddress = TypeVar("AnyAddress", bound=ListenAddress)
 
 IN_PLACE = "--OPTIONS"  #: the option that OPTIONS become, known to nobody
+_PCAP_HINTS = {
+    errno.ENOENT: "; the directory must exist",
+    errno.EACCES: "; choose a path that you may write to",
+    errno.EISDIR: "; give the name of a file in it",
+    errno.ENOSPC: "; make room, or choose a path on another disk",
+}
+
 HOST_ERROR = 1
 USAGE_ERROR = 2
 
@@ -41,6 +49,8 @@ class Parser(argparse.ArgumentParser):
 
         argparse would take all options first and then the OPTIONS between them; so those become options too.
         """
+        if "--" in words:
+            self.error("'--' begins the command of `pyslirp run` and `pyslirp exec`; it has no meaning here")
         valued = {option for action in self._actions if action.nargs != 0 for option in action.option_strings}
         rest, ordered = iter(words), []
         for word in rest:
@@ -115,7 +125,8 @@ def begin(stack: Stack, namespace: argparse.Namespace) -> None:
         try:
             stack.start_capture(namespace.pcap)
         except OSError as error:
-            raise SlirpError(f"--pcap {namespace.pcap}: {explain(error)}") from None
+            hint = _PCAP_HINTS.get(error.errno or 0, "")
+            raise SlirpError(f"--pcap {namespace.pcap}: {explain(error)}{hint}") from None
     stack.start()
     if namespace.control is not None:
         from pyslirp.control.server import ControlSocket  # noqa: PLC0415 - who does not want it need not wait for it

@@ -103,7 +103,7 @@ def _serve_files(listener: socket.socket, data: bytes, digests: list[str]) -> No
             client, _ = listener.accept()
         except OSError:
             return
-        with client:
+        with client, contextlib.suppress(ConnectionError):  # Ctrl-C ends the network, and this with it
             if client.recv(4) == b"GET\n":
                 client.sendall(data)
             else:

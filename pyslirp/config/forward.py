@@ -157,7 +157,7 @@ class HostForward:
         if protocol is None:
             raise _refusal(text, "Bad protocol name")
         host_text, rest = _part(text, rest, ":", "Missing : separator")
-        host = _address(text, host_text, "Bad host address")
+        host = _address(text, host_text, "Bad host address", _NO_HOST if "-" in host_text else "")
         port_text, rest = _part(text, rest, "-", "Bad host port separator")
         host_port = _checked_port(text, port_text or "0", "Bad host port")
         last = host_port
@@ -213,6 +213,9 @@ def _ports(first: int, count: int) -> str:
     return str(first) if count == 1 else f"{first}-{first + count - 1}"
 
 
+_NO_HOST = "write [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, with the ':' of an empty HOSTADDR"
+
+
 def _refusal(rule: str, reason: str, hint: str = "") -> ConfigError:
     return ConfigError("hostfwd", rule, f"Invalid host forwarding rule '{rule}' ({reason})", hint)
 
@@ -240,11 +243,11 @@ def _host_address(text: str) -> Address:
     return inet_aton(text) if text else UNSPECIFIED
 
 
-def _address(rule: str, text: str, reason: str) -> Address:
+def _address(rule: str, text: str, reason: str, hint: str = "") -> Address:
     try:
         return _host_address(text)
     except ValueError:
-        raise _refusal(rule, reason) from None
+        raise _refusal(rule, reason, hint) from None
 
 
 def _port(text: str, base: int) -> int:

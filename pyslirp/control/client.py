@@ -13,6 +13,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ _HINTS = {
     errno.ECONNREFUSED: "nobody listens there any more; start pyslirp with --control unix:PATH",
     errno.EACCES: "the socket belongs to another user",
     errno.EPROTOTYPE: "not a control socket",
-    errno.ENOTSOCK: "not a socket",
+    errno.ENOTSOCK: "not a socket; give the path that pyslirp was started with: --control unix:PATH",
 }
 
 
@@ -129,6 +130,8 @@ class Client:
     def _failure(self, error: OSError) -> LinkError:
         if isinstance(error, TimeoutError):
             return LinkError(errno.ETIMEDOUT, f"{self._path}: no answer; is it a control socket of pyslirp?")
+        if error.errno == errno.ECONNREFUSED and not Path(self._path).is_socket():  # Linux refuses any file alike
+            return LinkError(errno.ENOTSOCK, f"{self._path}: {_HINTS[errno.ENOTSOCK]}")
         reason = _HINTS.get(error.errno or 0) or (os.strerror(error.errno) if error.errno else str(error))
         return LinkError(error.errno, f"{self._path}: {reason}")
 

@@ -37,6 +37,13 @@ READ_BYTES = 65_536
 EVENTS_AT_ONCE = 64  #: put into one write
 PAUSE_NS = 1_000_000_000  #: after the host had no descriptor for a client
 
+_HINTS = {
+    errno.ENOENT: "; the directory must exist",
+    errno.EADDRINUSE: "; stop the other process or choose another path",
+    errno.EACCES: "; choose a path that you may write to",
+    errno.EEXIST: "; choose another path",
+}
+
 _log = RateLimited(logging.getLogger("pyslirp.control"))
 
 
@@ -52,7 +59,7 @@ class ControlSocket:
         try:
             self._file = UnixSocket.bind(address.path)
         except OSError as error:
-            hint = "; the directory must exist" if error.errno == errno.ENOENT else ""
+            hint = _HINTS.get(error.errno or 0, "")
             raise LinkError(error.errno, f"--control {address}: {error.strerror or error}{hint}") from None
         self._file.socket.setblocking(False)
         self._watch = stack.watch(self._file.socket.fileno(), self._accept)

@@ -5,8 +5,8 @@ folder, and no rename meanwhile can deceive it.  Where there is no openat2 (befo
 not know it) the way is gone component by component, and symbolic links are not followed at all.
 
 A name that begins with slashes means the folder, as PXE clients expect.  Only regular files are opened, and for
-reading; a FIFO or a device is refused before it could make anybody wait.  The folder is opened once, when the network
-begins, and again by its name when it was not there yet.
+reading; a FIFO or a device is refused before it could make anybody wait.  The folder is opened
+by its name for each file: it may come, and be another one, while the network runs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import stat
+from pathlib import Path
 
 from pyslirp.host.syscalls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 
@@ -23,6 +24,11 @@ _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 
 _OUTSIDE = {errno.EXDEV, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR}
 _NO_OPENAT2 = {errno.ENOSYS, errno.EPERM}
+
+
+def is_readable_folder(path: str) -> bool:
+    """Is there a folder that this user may list and enter?"""
+    return os.access(path, os.R_OK | os.X_OK) and Path(path).is_dir()
 
 
 class OpenFile:

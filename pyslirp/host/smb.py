@@ -17,6 +17,7 @@ import pwd
 from pathlib import Path
 
 from pyslirp.errors import ForwardError
+from pyslirp.host.files import is_readable_folder
 
 USUAL_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")  #: looked through after PATH, which of users leaves them out
 SHARE = "qemu"
@@ -30,7 +31,7 @@ class Smb:
         """Raises ForwardError in QEMU's words where smbd, the folder or a place for its files is missing."""
         self._smbd = _find_smbd()
         shared = os.path.realpath(folder)
-        if not os.access(shared, os.R_OK | os.X_OK) or not Path(shared).is_dir():
+        if not is_readable_folder(shared):
             raise ForwardError(errno.EACCES, f"Error accessing shared directory '{folder}': no folder that can be read")
         try:
             user = pwd.getpwuid(os.geteuid()).pw_name

@@ -30,6 +30,7 @@ _HINTS = {
     errno.EACCES: "choose a port from 1024 on, or a path that you may write to",
     errno.EADDRNOTAVAIL: "the address is not one of this host's",
     errno.ENOENT: "the directory must exist",
+    errno.EEXIST: "choose another path",
     errno.EAFNOSUPPORT: "this host has no IPv6",
 }
 

@@ -79,6 +79,13 @@ def test_of_an_option_given_twice_the_last_counts(parser: Parser, words: str, ne
     assert str(config.network.net) == net
 
 
+def test_a_command_is_not_taken_for_an_option(parser: Parser, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parser.read(["net=10.0.9.0/24", "--", "qemu-system-x86_64"])
+    assert stop.value.code == USAGE_ERROR
+    assert "'--' begins the command of `pyslirp run` and `pyslirp exec`" in capsys.readouterr().err
+
+
 def test_a_value_may_look_like_an_option(parser: Parser) -> None:
     assert parser.read(["--pcap", "net=file", "-v"]).pcap == "net=file"
 
@@ -140,8 +147,10 @@ def test_a_stack_is_begun(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_a_capture_that_cannot_be_written(stack: Stack, tmp_path: Path) -> None:
-    with pytest.raises(SlirpError, match=f"^--pcap {tmp_path}: Is a directory$"):
+    with pytest.raises(SlirpError, match=f"^--pcap {tmp_path}: Is a directory; give the name of a file in it$"):
         begin(stack, options(pcap=str(tmp_path)))
+    with pytest.raises(SlirpError, match="No such file or directory; the directory must exist"):
+        begin(stack, options(pcap=f"{tmp_path}/none/capture"))
 
 
 def test_a_forward_that_cannot_be_set_up() -> None:

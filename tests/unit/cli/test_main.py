@@ -42,6 +42,26 @@ def test_commands(monkeypatch: pytest.MonkeyPatch, words: list[str], command: st
     assert called[1] == called[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["rum", "--", "qemu-system-x86_64"], "did you mean 'run'?"),
+        (["demoo"], "did you mean 'demo'?"),
+        (["zzz"], "there are: demo, run, exec, ctl"),
+    ],
+)
+def test_a_command_that_is_not_there(words: list[str], hint: str) -> None:
+    outcome = run(*words)
+    assert (outcome.status, outcome.complaints) == (2, [f"unknown command: '{words[0]}'; {hint}"])
+
+
+@pytest.mark.parametrize("word", ["restrict", "restrct", "net=10.0.9.0/24", "hostfwd=tcp::1-:2"])
+def test_an_option_is_not_taken_for_a_command(word: str) -> None:
+    outcome = run(word)
+    assert outcome.status == 2
+    assert "unknown command" not in outcome.err
+
+
 def test_ctrl_c_before_anything_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: list[str]) -> int:
         raise KeyboardInterrupt

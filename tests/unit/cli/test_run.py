@@ -108,7 +108,8 @@ def test_what_is_written_wrong(words: list[str], complaint: str) -> None:
 def test_a_capture_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     outcome = run("run", "--pcap", "/nonexistent/file", "--", "touch", str(trace))
-    assert (outcome.status, outcome.complaints) == (1, ["--pcap /nonexistent/file: No such file or directory"])
+    complaint = "--pcap /nonexistent/file: No such file or directory; the directory must exist"
+    assert (outcome.status, outcome.complaints) == (1, [complaint])
     assert not trace.exists()
 
 

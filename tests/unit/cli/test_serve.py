@@ -133,6 +133,15 @@ def test_a_full_disk_is_one_warning_and_the_network_goes_on(path: Path) -> None:
     assert "/dev/full: No space left on device; the capture ends" in line
 
 
+def test_a_folder_of_files_that_is_not_there_is_told(path: Path, tmp_path: Path) -> None:
+    with Program("--listen", f"unix:{path}", f"tftp={tmp_path}/none") as program:
+        outcome = program.end(signal.SIGTERM)
+    assert outcome.status == 0
+    assert outcome.complaints == [
+        f"tftp={tmp_path}/none: no folder that can be read; guests find no file until there is one"
+    ]
+
+
 def test_a_guest_that_speaks_another_language_is_one_clear_line(path: Path) -> None:
     with Program("--listen", f"unix:{path}") as program:
         with socket.socket(socket.AF_UNIX) as link:

@@ -126,6 +126,15 @@ def test_a_rule_is_refused_in_qemus_words(rule: str, reason: str) -> None:
     assert error.reason == f"Invalid host forwarding rule '{rule}' ({reason})"
 
 
+def test_an_empty_host_address_keeps_its_colon() -> None:
+    with pytest.raises(ConfigError) as caught:
+        HostForward.parse("tcp:2222-:22")
+    assert caught.value.hint.endswith("with the ':' of an empty HOSTADDR")
+    with pytest.raises(ConfigError) as caught:
+        HostForward.parse("tcp:x:2222-:22")
+    assert not caught.value.hint
+
+
 ADDRESSES = st.ip_addresses().filter(lambda address: getattr(address, "scope_id", None) is None)
 RULES = st.builds(
     HostForward,

@@ -121,8 +121,15 @@ def test_the_socket_is_private_and_goes_with_the_network(path: Path) -> None:
 
 
 def test_a_second_network_is_refused_the_path(rig: Rig, control: ControlSocket, path: Path) -> None:
-    with pytest.raises(LinkError, match=f"--control unix:{path}: somebody listens there already"):
+    with pytest.raises(LinkError, match=f"--control unix:{path}: somebody listens there already; stop the"):
         ControlSocket(rig.stack, control.address)
+
+
+def test_a_file_that_is_no_socket(rig: Rig, path: Path) -> None:
+    path.write_text("precious")
+    with pytest.raises(LinkError, match="file exists and it's not unix socket; choose another path"):
+        ControlSocket(rig.stack, ControlAddress.parse(f"unix:{path}"))
+    assert path.read_text() == "precious"
 
 
 def test_a_folder_that_is_not_there(rig: Rig, tmp_path: Path) -> None:

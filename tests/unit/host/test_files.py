@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyslirp.host import files
-from pyslirp.host.files import Folder
+from pyslirp.host.files import Folder, is_readable_folder
 from tests.unit.loops.wired_guest import descriptors
 
 
@@ -98,6 +98,12 @@ def test_the_walk_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "link").symlink_to("file")
     with pytest.raises(PermissionError):
         read(tmp_path, b"link")
+
+
+def test_what_a_folder_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = [is_readable_folder(str(tmp_path / name)) for name in ("", "file", "none")]
+    assert found == [True, False, False]
 
 
 def test_a_folder_that_comes_later(tmp_path: Path) -> None:
