@@ -17,7 +17,6 @@ import pwd
 from pathlib import Path
 
 from pyslirp.errors import ForwardError
-from pyslirp.host.files import is_readable_folder
 
 USUAL_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")  #: looked through after PATH, which of users leaves them out
 SHARE = "qemu"
@@ -29,6 +28,8 @@ class Smb:
 
     def __init__(self, folder: str) -> None:
         """Raises ForwardError in QEMU's words where smbd, the folder or a place for its files is missing."""
+        from pyslirp.host.files import is_readable_folder  # noqa: PLC0415 (only who has a share pays for it)
+
         self._smbd = _find_smbd()
         shared = os.path.realpath(folder)
         if not is_readable_folder(shared):
