@@ -81,8 +81,9 @@ def test_a_file_server_answers_guests(tmp_path: Path, monkeypatch: pytest.Monkey
         guest = rig.join()
         said = [all_from(rig, guest, IPv4Address("10.0.2.4"), port).decode() for port in (139, 445)]
         assert said[0] == said[1]
-        assert f"path = {tmp_path}" in said[0]
         option, folder, other, _ = said[0].splitlines()[0].split()
+        assert f"path = {folder}/shared" in said[0].splitlines()
+        assert (Path(folder) / "shared").samefile(tmp_path)
         assert (option, other) == ("-l", "-s")
         assert Path(folder).is_dir()
     assert not Path(folder).exists()
