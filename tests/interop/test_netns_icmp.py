@@ -154,13 +154,16 @@ def test_without_ping_sockets(net_without_ping: Network) -> None:
     assert sum("ping_group_range" in line for line in text().splitlines()) == 1
 
 
+PROBE = bytes(number % 251 for number in range(1000))
+
+
 def hops(icmp: Icmp, probe: socket.socket | None) -> list[str]:
     """Who answers with "time exceeded" as the TTL grows, until somebody else answers: traceroute by UDP or by ping."""
     found: list[str] = []
     for ttl in range(1, 8):
         if probe:
             probe.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
-            probe.sendto(b"where?", (FAR, 33434 + ttl))
+            probe.sendto(PROBE, (FAR, 33434 + ttl))
         else:
             icmp.ping(FAR, ident=0x99, seq=ttl, ttl=ttl)
         source, code, rest = icmp.receive(TIME_EXCEEDED, UNREACHABLE, ECHO_REPLY)
@@ -171,6 +174,7 @@ def hops(icmp: Icmp, probe: socket.socket | None) -> list[str]:
             assert rest[16:24] == socket.inet_aton(FIRST_LEASE) + socket.inet_aton(FAR), "it quotes the guest's packet"
             ports = struct.pack("!HH", probe.getsockname()[1], 33434 + ttl)
             assert rest[24:28] == ports, "with the ports that it sent"
+            assert rest[32:] == PROBE[: 576 - 56], "and as much of the rest as fits (RFC 1812 4.3.2.3)"
         else:
             assert quoted_ping(rest) == (FIRST_LEASE, FAR, 0x99, ttl), "it quotes the guest's packet"
         found.append(source)

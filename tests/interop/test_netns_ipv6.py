@@ -308,13 +308,16 @@ def test_pings_that_do_not_get_through(icmp: Icmp6, address: str, codes: set[int
     assert quote[40:42] + quote[44:48] == bytes([ECHO, 0]) + struct.pack("!HH", 9, 3)
 
 
+PROBE = bytes(number % 251 for number in range(1000))
+
+
 def hops(net: Network6, icmp: Icmp6, probe: socket.socket | None) -> list[str]:
     """Who answers with "time exceeded" as the hop limit grows, until the far machine does: traceroute by UDP or ping."""
     found: list[str] = []
     for limit in range(1, 8):
         if probe:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, limit)
-            probe.sendto(b"where?", (FAR, 33434 + limit))
+            probe.sendto(PROBE, (FAR, 33434 + limit))
         else:
             icmp.ping(FAR, 0x99, limit, hops=limit)
         source, code, quote = icmp.receive(TIME_EXCEEDED, UNREACHABLE, ECHO_REPLY)
@@ -324,6 +327,7 @@ def hops(net: Network6, icmp: Icmp6, probe: socket.socket | None) -> list[str]:
         assert quote[24:40] == socket.inet_pton(socket.AF_INET6, FAR), "it quotes the guest's packet"
         if probe:
             assert quote[40:44] == struct.pack("!HH", probe.getsockname()[1], 33434 + limit)
+            assert quote[48:] == PROBE, "with what it sent, whole"
         found.append(source)
     raise AssertionError(f"no end: {found}")
 
@@ -333,6 +337,14 @@ def test_traceroute(net: Network6, icmp: Icmp6, by_udp: bool) -> None:
     """The router in between is found, after at most one hop of pyslirp's own."""
     probe = udp6(net.guest.net) if by_udp else None
     assert hops(net, icmp, probe) in ([ROUTER], [GATEWAY, ROUTER])
+
+
+def test_real_traceroute(net: Network6) -> None:
+    """busybox's, which knows its probes again by what they carry."""
+    said = net.guest.run(f"busybox traceroute6 -n -q 2 -w 2 -m 4 {FAR}", 30).check()
+    found = [line.split()[1] for line in said.splitlines() if line.strip()[:1].isdigit()]
+    assert found in ([ROUTER, FAR], [GATEWAY, ROUTER, FAR]), said
+    assert "*" not in said
 
 
 def test_traceroute_by_tcp(net: Network6, icmp: Icmp6) -> None:

@@ -282,6 +282,30 @@ def test_errors_reach_the_guest_in_icmpv6(
     assert quote[8:44] == six(guest.ip6) + six(FAR6) + struct.pack("!HH", 5000, 9)
 
 
+@pytest.mark.parametrize("length", [0, 1, 1184, 1185, 1400])
+def test_an_error_quotes_the_guests_payload(net: Net6, guest: Guest6, length: int) -> None:
+    """As much as makes the whole message 1280 bytes (RFC 4443 section 2.4): traceroute6 tells its probes apart by it."""
+    mapping = allowed(net, guest)
+    data = bytes(number % 251 for number in range(length))
+    net.host.error(mapping, six(FAR6), 9, six(HOP), 11, 0, net.now, data=data)
+    quote = error6(guest.packet6())[4]
+    assert quote[40:46] == struct.pack("!HHH", 5000, 9, 8 + length)
+    assert quote[48:] == data[:1184]
+
+
+def test_an_error_waits_until_the_guest_is_known(net: Net6) -> None:
+    """Its first probe may come before anybody has asked for its MAC address."""
+    guest = net.guest6(0x21, known=False)
+    mapping = allowed(net, guest)
+    for code in (0, 1):
+        net.host.error(mapping, six(FAR6), 9, six(HOP), 11, code, net.now, data=b"first probe")
+    assert [frame[54] for frame in guest.frames()] == [135]
+    guest.advertise()
+    source, kind, code, _, quote = error6(guest.packet6())
+    assert (source, kind, code, quote[48:]) == (HOP, 3, 1, b"first probe")
+    assert guest.frames() == []
+
+
 @pytest.mark.parametrize(
     ("offender", "shown"),
     [(FAR6, FAR6), (LOOPBACK, GATEWAY6), ("fe80::9", GATEWAY6), ("::ffff:198.51.100.7", GATEWAY6), (None, GATEWAY6)],

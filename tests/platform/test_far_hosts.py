@@ -169,7 +169,7 @@ def too_big_for_the_way(wire: Wire) -> None:
         ours.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_DO)
         with pytest.raises(OSError, match="Message too long"):
             ours.sendto(bytes(2000), (str(FAR), 9))
-        assert errqueue._take(ours.fileno()) == (errno.EMSGSIZE, UNREACHABLE, TOO_BIG, 1500, pack(FAR), 0, None)
+        assert errqueue._take(ours.fileno()) == (errno.EMSGSIZE, UNREACHABLE, TOO_BIG, 1500, pack(FAR), 0, None, b"")
 
 
 CASES = [too_big_for_the_way, udp_hops, tcp_hops, tcp_unreachable, tcp_unanswered, echo, echo_not_permitted]

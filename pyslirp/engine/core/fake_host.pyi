@@ -42,4 +42,5 @@ class FakeHost:
         code: int,
         now: int,
         info: int = 0,
+        data: bytes = b"",
     ) -> None: ...

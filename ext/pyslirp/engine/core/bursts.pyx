@@ -17,7 +17,7 @@ from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP
 from pyslirp.engine.core.output cimport out_icmp_error
 from pyslirp.engine.core.world cimport World
-from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, icmp_code_of_errno
+from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, Quoted, icmp_code_of_errno
 from pyslirp.engine.protocols.udp cimport BURSTS_MAX, BURST_MAX, DatagramBurst, DatagramPeer
 from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.slab cimport slab_find
@@ -33,12 +33,12 @@ cdef inline const FlowKey *_key(const Flow *flow) noexcept nogil:
 
 
 cdef void datagram_refuse(World *w, Flow *flow, u8 code, const u8 *data, u32 length) noexcept nogil:
-    """Say to the guest that this datagram did not get through; what is quoted is what its stack looks for."""
-    cdef u32 word = (UDP_HEADER + length) << 16         # length, and no checksum
+    cdef Quoted quoted
     if _key(flow).protocol == PROTO_ICMP:
-        word = load32(data + 4)                         # identifier and sequence number
-        length -= ICMP_HEADER
-    out_icmp_error(w, _key(flow), NULL, ICMP_UNREACHABLE, code, flow.ttl, UDP_HEADER + length, word, 0)
+        quoted = Quoted(flow.ttl, length, load32(data + 4), data + ICMP_HEADER, length - ICMP_HEADER)
+    else:
+        quoted = Quoted(flow.ttl, UDP_HEADER + length, 0, data, length)
+    out_icmp_error(w, _key(flow), NULL, ICMP_UNREACHABLE, code, 0, &quoted)
 
 
 cdef void _send(World *w, Flow *flow, const Piece *pieces, int number, u8 ttl, u8 tos) noexcept nogil:

@@ -22,7 +22,8 @@ cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 so
 # The same of several that came one after the other, a piece each.
 cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Piece *pieces, int count) noexcept nogil
 # From the edge: an error of the socket's error queue about a datagram to `to`:`port` (of an echo request: its sequence number);
-# offender NULL where unknown.
-cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil
+# offender NULL where unknown.  data: what is left of what was sent, of an echo request behind its ICMP header.
+cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info,
+                         const u8 *data, u32 length) noexcept nogil
 # From a handler; of an echo flow a whole ICMP message, as it was handed up.
 cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil

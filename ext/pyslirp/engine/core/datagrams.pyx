@@ -39,7 +39,7 @@ from pyslirp.engine.core.output cimport out_datagrams, out_icmp, out_icmp_error,
 from pyslirp.engine.core.punts cimport PUNT_MESSAGE, PUNT_STRANGER, Punt, punt_with
 from pyslirp.engine.core.world cimport OUR_TTL, World, world_on_link, world_voice
 from pyslirp.engine.protocols.icmp cimport (
-    ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE)
+    ICMP_ECHO_REPLY, ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, Quoted)
 from pyslirp.engine.protocols.udp cimport (
     DatagramPeer, HeldDatagram, Mapping, datagram_deadline, datagram_drop_held, datagram_hold, datagram_release)
 from pyslirp.engine.stores.counters cimport count, count_n
@@ -419,11 +419,13 @@ cdef u32 _to_guest(World *w, Flow *flow, const Piece *pieces, int number) noexce
     return sent
 
 
-cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info) noexcept nogil:
+cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info,
+                         const u8 *data, u32 length) noexcept nogil:
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey name
     cdef Flow *flow
     cdef const Addr *source = offender
+    cdef Quoted quoted
     cdef bint echo = mapping.name[<int>GUEST_SIDE].key.protocol == PROTO_ICMP
     flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, to, 0 if echo else port)
     flow = flow_find(&w.flows, HOST_SIDE, &name)
@@ -432,8 +434,8 @@ cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, cons
         return
     if source != NULL:                                  # the far end itself is where the guest believes it to be
         source = &_key(flow).far if addr_eq(source, to) else _as_shown(w, source, &m.guest)
-    out_icmp_error(w, _key(flow), source, icmp_type, icmp_code, flow.ttl, UDP_HEADER,
-                   (<u32>m.guest_port << 16 | port) if echo else <u32>UDP_HEADER << 16, info)
+    quoted = Quoted(flow.ttl, UDP_HEADER + length, (<u32>m.guest_port << 16 | port) if echo else 0, data, length)
+    out_icmp_error(w, _key(flow), source, icmp_type, icmp_code, info, &quoted)
 
 
 cdef bint datagram_reply(World *w, Flow *flow, const u8 *data, u32 length) noexcept nogil:

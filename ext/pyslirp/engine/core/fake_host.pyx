@@ -347,8 +347,8 @@ cdef class FakeHost:
         datagrams_from_host(self.core.w, self.mapping(mapping), &s, port, pieces, len(datagrams))
 
     def error(self, mapping: int, to: bytes, port: int, offender: bytes | None, kind: int, code: int, now: int,
-              info: int = 0) -> None:
-        """The error queue of a mapping's socket tells of an ICMP error about a datagram to `to`:`port`."""
+              info: int = 0, data: bytes = b"") -> None:
+        """The error queue of a mapping's socket tells of an ICMP error about `data` to `to`:`port`, as datagram_error has it."""
         cdef Addr t
         cdef Addr o
         _addr(to, &t)
@@ -356,4 +356,4 @@ cdef class FakeHost:
             _addr(offender, &o)
         self.core.w.now = now
         datagram_error(self.core.w, self.mapping(mapping), &t, port, &o if offender is not None else NULL, kind, code,
-                       info)
+                       info, <const u8 *>data, <u32>len(data))

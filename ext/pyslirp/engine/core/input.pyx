@@ -34,7 +34,7 @@ from pyslirp.engine.core.world cimport (
     world_voice)
 from pyslirp.engine.protocols.icmp cimport (
     ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_PORT, UNREACHABLE_PROTOCOL,
-    UNREACHABLE_TOO_BIG)
+    UNREACHABLE_TOO_BIG, Quoted)
 from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, FlowKey, flow_find, flow_key_set
 from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_find
@@ -176,13 +176,15 @@ cdef bint _echo_reply(World *w, const Packet *p, const Addr *source) noexcept no
 cdef void _expired(World *w, const Packet *p) noexcept nogil:
     """A packet with no TTL left: RFC 1812 5.3.1.  (With a TTL of 1 it goes out; the first real router says so.)"""
     cdef FlowKey key
+    cdef Quoted quoted
     if p.v6:
         out_icmpv6_error(w, p, ICMPV6_TIME_EXCEEDED, 0, 0)
         return
     if p.protocol == PROTO_ICMP and p.icmp_type != ICMP_ECHO:
         return                                          # no error about an error (RFC 1122 3.2.2)
     flow_key_set(&key, p.protocol, &p.source, p.source_port, &p.destination, p.destination_port)
-    out_icmp_error(w, &key, NULL, ICMP_TIME_EXCEEDED, 0, 0, p.l4_bytes, load32(p.l4 + 4), 0)
+    quoted = Quoted(0, p.l4_bytes, load32(p.l4 + 4), p.l4 + 8, p.l4_bytes - 8)
+    out_icmp_error(w, &key, NULL, ICMP_TIME_EXCEEDED, 0, 0, &quoted)
 
 
 cdef Status _admit(const World *w, const Packet *p) noexcept nogil:

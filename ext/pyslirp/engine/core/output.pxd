@@ -4,6 +4,7 @@ from pyslirp.engine.base.ints cimport Addr, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.world cimport World
+from pyslirp.engine.protocols.icmp cimport Quoted
 from pyslirp.engine.protocols.tcp.tcb cimport TcpSegment
 from pyslirp.engine.tables.flow cimport Flow, FlowKey
 from pyslirp.engine.tables.neighbor cimport Neighbor
@@ -34,9 +35,8 @@ cdef bint out_icmpv6(World *w, const Addr *source, const Addr *to, u8 kind, u8 c
 # An ICMPv6 error about this very packet, whose source is a guest's (RFC 4443 section 2.4).
 cdef bint out_icmpv6_error(World *w, const Packet *p, u8 kind, u8 code, u32 rest) noexcept nogil
 # An ICMP error about a packet of the flow named `key`, from `source` (NULL: our own address); in the words of ICMP, which
-# become ICMPv6's where the guest's address is of IPv6.
-cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u8 ttl, u32 payload_bytes, u32 word,
-                         u32 rest) noexcept nogil
+# become ICMPv6's where the guest's address is of IPv6.  `rest` is the second header word.
+cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u32 rest, const Quoted *quoted) noexcept nogil
 # A reset for a segment that belongs to no flow (RFC 9293 3.10.7.1).
 cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ack) noexcept nogil
 # The packet that has waited for this neighbour's MAC address, now that it is known.

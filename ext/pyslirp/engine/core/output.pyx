@@ -33,7 +33,7 @@ from pyslirp.engine.codecs.parse cimport (
 from pyslirp.engine.core.port cimport PORTS_MAX, Port
 from pyslirp.engine.core.switch cimport capture_frame
 from pyslirp.engine.core.world cimport OUR_TTL, World, addr_is_zero, world_next_hop, world_voice
-from pyslirp.engine.protocols.icmp cimport icmp_error_allowed, icmp_quote, icmp_to_v6
+from pyslirp.engine.protocols.icmp cimport ICMP_QUOTE_MAX, Quoted, icmp_error_allowed, icmp_quote, icmp_to_v6
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpSegment
 from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_copy, sum_odd, sum_store
 from pyslirp.engine.stores.counters cimport count
@@ -50,6 +50,7 @@ cdef enum:
     HEADROOM = 128              # Ethernet, IP and TCP headers with all options: 14 + 40 + 60
     UDP_PAYLOAD_MAX = 65507     # in an IPv4 packet of 65535 bytes
     UDP6_PAYLOAD_MAX = 65527    # in an IPv6 packet with a payload of 65535
+    ERROR4_QUOTE = ICMP_QUOTE_MAX - IPV4_HEADER - ICMP_HEADER
     ERROR6_QUOTE = IPV6_MTU_MIN - IPV6_HEADER - ICMP_HEADER      # as much as the smallest link carries (RFC 4443 2.4)
     PLAIN_MTU = 1500            # what is taken for granted of a guest that is not in the neighbour table
 
@@ -530,23 +531,25 @@ cdef bint out_icmpv6(World *w, const Addr *source, const Addr *to, u8 kind, u8 c
 
 
 cdef bint _may_complain(World *w, const Addr *guest) noexcept nogil:
-    """Is there a way to this guest, and has its link not had enough errors of late?"""
+    """Has this guest's link not had enough errors of late?
+
+    While its MAC address is being asked for, an error waits for that like any packet, one of them for each guest.
+    """
     if not out_resolve(w, guest):
-        return False
+        return True
     if not icmp_error_allowed(&w.ports[w.hop.port].errors, w.now):
         count(&w.counters, ICMP_ERROR_LIMITED)
         return False
     return True
 
 
-cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u8 ttl, u32 payload_bytes, u32 word,
-                         u32 rest) noexcept nogil:
-    cdef u8[64] quote
+cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u32 rest, const Quoted *quoted) noexcept nogil:
+    cdef u8[ERROR6_QUOTE] quote
     cdef bint v4 = addr_is4(&key.guest)
     cdef u32 n
     if addr_is4(&key.far) != v4 or (not v4 and not icmp_to_v6(&kind, &code)) or not _may_complain(w, &key.guest):
         return False
-    n = icmp_quote(quote, key, ttl, payload_bytes, word)
+    n = icmp_quote(quote, <u32>ERROR4_QUOTE if v4 else <u32>ERROR6_QUOTE, key, quoted)
     if source == NULL or addr_is4(source) != v4:
         source = world_voice(w, &key.guest)
     if not out_icmp(w, source, &key.guest, kind, code, rest, quote, n, OUR_TTL):

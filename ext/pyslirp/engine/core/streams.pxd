@@ -19,6 +19,8 @@ cdef void stream_icmp_error(World *w, const Quote *quote, bint too_big, bint ref
 cdef void stream_serve(World *w, Flow *flow, u64 tag) noexcept nogil                       # a Python handler takes it
 cdef void stream_attach(World *w, Flow *flow, void *socket, u64 tag) noexcept nogil        # the edge connects this socket for it
 cdef void stream_deny(World *w, Flow *flow, int how) noexcept nogil                        # Denial
+# Say to the guest what ICMP says of a flow's SYN: `source` (NULL: we) reports it, kind and code are of ICMP.
+cdef void stream_complain(World *w, Flow *flow, const Addr *source, u8 kind, u8 code) noexcept nogil
 # Towards the guest; NULL when the table is full.  socket NULL: served.
 cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *far, u16 far_port, void *socket, u64 tag) noexcept nogil
 cdef void stream_abort(World *w, Flow *flow, TcpEnd reason, bint tell_guest) noexcept nogil

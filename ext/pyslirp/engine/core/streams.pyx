@@ -21,7 +21,7 @@ from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
 from pyslirp.engine.core.port cimport PORTS_MAX
 from pyslirp.engine.core.world cimport OUR_TTL, World, world_next_hop
-from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, icmp_code_of_errno
+from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, Quoted, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (
     tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open, tcp_over, tcp_reusable)
 from pyslirp.engine.protocols.tcp.path cimport path_too_big
@@ -235,14 +235,18 @@ cdef void stream_attach(World *w, Flow *flow, void *socket, u64 tag) noexcept no
     flow.tag = tag
 
 
+cdef void stream_complain(World *w, Flow *flow, const Addr *source, u8 kind, u8 code) noexcept nogil:
+    cdef Quoted quoted = Quoted(flow.ttl, TCP_HEADER, <u32>(<Tcp *>flow.body).rcv.irs, NULL, 0)
+    out_icmp_error(w, &flow.name[<int>GUEST_SIDE].key, source, kind, code, 0, &quoted)
+
+
 cdef void stream_deny(World *w, Flow *flow, int how) noexcept nogil:
     cdef Tcp *t = <Tcp *>flow.body
     if flow.life != FLOW_NEW:
         return
     count(&w.counters, TCP_DENIED)
     if how != DENY_RESET and how != DENY_SILENT:
-        out_icmp_error(w, &flow.name[<int>GUEST_SIDE].key, NULL, ICMP_UNREACHABLE, denial_code(how), flow.ttl, TCP_HEADER,
-                       <u32>t.rcv.irs, 0)
+        stream_complain(w, flow, NULL, ICMP_UNREACHABLE, denial_code(how))
     tcp_abort(&w.tcp, flow, t, END_DENIED, how == DENY_RESET)
     flow_kill(w, flow, END_DENIED)
 
@@ -290,8 +294,7 @@ cdef void stream_connected(World *w, Flow *flow) noexcept nogil:
 cdef void stream_host_failed(World *w, Flow *flow, i32 error) noexcept nogil:
     cdef Tcp *t = <Tcp *>flow.body
     if t.state == HELD and (error == EHOSTUNREACH or error == ENETUNREACH or error == EACCES or error == EPERM):
-        out_icmp_error(w, &flow.name[<int>GUEST_SIDE].key, NULL, ICMP_UNREACHABLE, icmp_code_of_errno(error), flow.ttl,
-                       TCP_HEADER, <u32>t.rcv.irs, 0)
+        stream_complain(w, flow, NULL, ICMP_UNREACHABLE, icmp_code_of_errno(error))
         tcp_abort(&w.tcp, flow, t, END_UNREACHABLE, False)
     else:
         tcp_host_failed(&w.tcp, flow, t, error)

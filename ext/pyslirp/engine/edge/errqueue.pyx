@@ -87,9 +87,9 @@ def _enable(int fd, bint v6, bint on=True):
 
 
 def _take(int fd):
-    """(errno, type, code, info, to, port, offender); the last three None where unknown.  None: the queue is empty."""
+    """(errno, type, code, info, to, port, offender, quote); to, port, offender None where unknown.  None: the queue is empty."""
     cdef HostError e
     if not errqueue_take(fd, &e):
         return None
     return (e.error, e.kind, e.code, e.info, e.to.b[:16] if e.told_to else None, e.port if e.told_to else None,
-            e.offender.b[:16] if e.told_offender else None)
+            e.offender.b[:16] if e.told_offender else None, e.quote[:e.quoted])

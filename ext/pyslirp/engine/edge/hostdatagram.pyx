@@ -42,6 +42,7 @@ from pyslirp.engine.base.sys.socket cimport (
 from pyslirp.engine.base.sys.sched cimport sched_yield
 from pyslirp.engine.base.sys.udp cimport UDP_GRO, UDP_SEGMENT
 from pyslirp.engine.base.sys.unistd cimport close
+from pyslirp.engine.codecs.build cimport ICMP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP
 from pyslirp.engine.core.datagrams cimport (
     datagram_allow, datagram_deny, datagram_error, datagrams_from_host, listener_add, mapping_add, mapping_of)
@@ -350,16 +351,18 @@ cdef void _receive(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
 cdef void _take_errors(HostSockets *h, HostSocket *s, Flow *mapping) noexcept nogil:
     cdef HostError e
     cdef int i, error
+    cdef u32 head
     cdef socklen_t length = sizeof(int)
     for i in range(ERRORS_BATCH):
         if not errqueue_take(s.fd, &e):
             getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &error, &length)     # or it would be told for ever
             return
-        if s.kind == HOST_ECHO and e.quoted == 8:
+        head = min(<u32>ICMP_HEADER, e.quoted) if s.kind == HOST_ECHO else 0
+        if head == ICMP_HEADER:
             e.port = load16(e.quote + 6)        # which of the pings it is about: its sequence number
         if e.kind and e.told_to:
             datagram_error(h.world, mapping, &e.to, e.port, &e.offender if e.told_offender else NULL, e.kind, e.code,
-                           e.info)
+                           e.info, e.quote + head, e.quoted - head)
 
 
 cdef void datagram_event(HostSockets *h, HostSocket *s, u32 events) noexcept nogil:

@@ -33,11 +33,9 @@ from pyslirp.engine.base.sys.socket cimport (
     setsockopt, shutdown, socket, socklen_t)
 from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
 from pyslirp.engine.base.sys.unistd cimport close
-from pyslirp.engine.codecs.build cimport TCP_HEADER
-from pyslirp.engine.core.output cimport out_icmp_error
 from pyslirp.engine.core.run cimport HOST_BROKEN, HOST_HUP, HOST_READABLE, HOST_URGENT, HOST_WRITABLE, world_flow, world_host_ready
 from pyslirp.engine.core.streams cimport (
-    stream_abort, stream_attach, stream_connected, stream_deny, stream_host_failed, stream_open)
+    stream_abort, stream_attach, stream_complain, stream_connected, stream_deny, stream_host_failed, stream_open)
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
     HOST_STREAM, HostSocket, HostSockets, host_add, host_bind, host_close, host_denial, host_exhausted, host_ttl, hosts_full,
@@ -171,8 +169,7 @@ cdef bint _report_hop(HostSockets *h, HostSocket *s, Flow *flow) noexcept nogil:
     cdef HostError e
     while errqueue_take(s.fd, &e):
         if e.kind == ICMP_TIME_EXCEEDED and e.told_offender:
-            out_icmp_error(h.world, &flow.name[<int>GUEST_SIDE].key, &e.offender, e.kind, e.code, flow.ttl, TCP_HEADER,
-                           <u32>(<Tcp *>flow.body).rcv.irs, 0)
+            stream_complain(h.world, flow, &e.offender, e.kind, e.code)
             stream_abort(h.world, flow, END_UNREACHABLE, False)
             return True
     return False

@@ -25,6 +25,15 @@ cdef enum:
     ICMP_ERROR_RATE = 200           # error messages a second to the guests of one link, and at once (RFC 1812 4.3.2.8)
     ICMP_QUOTE_MAX = 576            # a whole error message is no longer than this (RFC 1812 4.3.2.3)
 
+# The packet that an error is about: what a flow knows of it, and what is left of its bytes.
+cdef struct Quoted:
+    u8 ttl
+    u32 bytes                   # behind its IP header, when it was sent
+    u32 word                    # the second of the two words there: TCP's sequence number, echo's identifier and sequence,
+                                # UDP's length and checksum (0: they are made from what is left)
+    const u8 *rest              # what is left behind those two words; may be NULL where it is nothing
+    u32 rest_bytes
+
 # How many error messages have been sent in the second that began at `since`; all zero to begin with.
 cdef struct ErrorLimit:
     ns_t since
@@ -35,6 +44,6 @@ cdef u8 icmp_code_of_errno(i32 error) noexcept nogil                     # code 
 # What an ICMP error is in ICMPv6, and the other way round; False: nothing, there is no such error.
 cdef bint icmp_to_v6(u8 *kind, u8 *code) noexcept nogil
 cdef bint icmp_from_v6(u8 *kind, u8 *code) noexcept nogil
-# The packet that an error is about, as far as a flow remembers it: IP header and eight bytes behind it; returns 28 or 48.
-# `word` is the second of those: TCP's sequence number, UDP's length and checksum, echo's identifier and sequence.
-cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 word) noexcept nogil
+# Writes a packet of the flow named `key` from its IP header on, as much of it as fits into `room` bytes, at least 48;
+# returns how much.  (RFC 1812 4.3.2.3, RFC 4443 section 2.4: an error quotes all that its own length lets it.)
+cdef u32 icmp_quote(u8 *at, u32 room, const FlowKey *key, const Quoted *q) noexcept nogil

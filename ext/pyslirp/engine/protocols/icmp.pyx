@@ -9,12 +9,14 @@ from pyslirp.engine.base.header.icmpv6 cimport (
     ADDRESS_UNREACHABLE, BEYOND_SCOPE, ICMPV6_ECHO, ICMPV6_PARAMETER_PROBLEM, ICMPV6_TIME_EXCEEDED, ICMPV6_TOO_BIG,
     ICMPV6_UNREACHABLE, NO_ROUTE, POLICY_FAILED, PORT_UNREACHABLE6, PROBLEM_NEXT_HEADER, PROHIBITED6, REJECT_ROUTE)
 from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, ns_t, u8, u32
-from pyslirp.engine.codecs.build cimport build_ip
-from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_ICMPV6
+from pyslirp.engine.codecs.build cimport build_ip, build_udp
+from pyslirp.engine.codecs.parse cimport PROTO_ICMP, PROTO_ICMPV6, PROTO_UDP
+from pyslirp.engine.stores.checksum cimport sum_bytes
 from pyslirp.engine.tables.flow cimport FlowKey, flow_key_set
 
 cdef enum:
     SECOND = 1000000000
+    QUOTED_WORDS = 8            # bytes that every quote has behind the IP header (RFC 792)
 
 
 cdef bint icmp_error_allowed(ErrorLimit *limit, ns_t now) noexcept nogil:
@@ -104,19 +106,25 @@ cdef bint icmp_from_v6(u8 *kind, u8 *code) noexcept nogil:
     return True
 
 
-cdef u32 icmp_quote(u8 *at, const FlowKey *key, u8 ttl, u32 payload_bytes, u32 word) noexcept nogil:
+cdef u32 icmp_quote(u8 *at, u32 room, const FlowKey *key, const Quoted *q) noexcept nogil:
     cdef bint v4 = addr_is4(&key.guest), echo = key.protocol == PROTO_ICMP
-    cdef u8 *l4 = at + build_ip(at, &key.guest, &key.far, <u8>PROTO_ICMPV6 if echo and not v4 else key.protocol, ttl, 0, 0,
-                                payload_bytes)
+    cdef u8 *l4 = at + build_ip(at, &key.guest, &key.far, <u8>PROTO_ICMPV6 if echo and not v4 else key.protocol, q.ttl, 0, 0,
+                                q.bytes)
+    cdef u32 head = <u32>(l4 - at) + QUOTED_WORDS, rest = min(q.rest_bytes, room - head)
     if echo:
         l4[0] = <u8>ICMP_ECHO if v4 else <u8>ICMPV6_ECHO
         l4[1] = 0
         store16(l4 + 2, 0)
+        store32(l4 + 4, q.word)
+    elif key.protocol == PROTO_UDP and q.word == 0:
+        build_udp(l4, &key.guest, &key.far, key.guest_port, key.far_port, q.rest_bytes, sum_bytes(q.rest, q.rest_bytes, 0))
     else:
         store16(l4, key.guest_port)
         store16(l4 + 2, key.far_port)
-    store32(l4 + 4, word)
-    return <u32>(l4 - at) + 8
+        store32(l4 + 4, q.word)
+    if rest:
+        memcpy(l4 + QUOTED_WORDS, q.rest, rest)
+    return head + rest
 
 
 # -- for tests ---------------------------------------------------------------------------------------------------------
@@ -144,16 +152,19 @@ def _from_v6(u8 kind, u8 code):
     return (kind, code) if icmp_from_v6(&kind, &code) else None
 
 
-def _quote(tuple name not None, u8 ttl, u32 payload_bytes, u32 word):
-    """`name` as in tables/flow.pyx's _Table."""
+def _quote(tuple name not None, u8 ttl, u32 length, u32 word, bytes rest not None=b"", u32 room=64):
+    """`name` as in tables/flow.pyx's _Table; length: of what was behind the IP header; room: 48 to 2048."""
     cdef FlowKey key
+    cdef Quoted q = Quoted(ttl, length, word, <const u8 *>rest, <u32>len(rest))
     cdef Addr guest
     cdef Addr far
-    cdef u8[64] out
+    cdef u8[2048] out
     protocol, one, guest_port, other, far_port = name
     if len(one) != 16 or len(other) != 16:
         raise ValueError("an engine address has 16 bytes")
     memcpy(guest.b, <const u8 *><bytes>one, 16)
     memcpy(far.b, <const u8 *><bytes>other, 16)
+    if not 48 <= room <= sizeof(out):
+        raise ValueError(f"no room of {room} bytes")
     flow_key_set(&key, protocol, &guest, guest_port, &far, far_port)
-    return out[:icmp_quote(out, &key, ttl, payload_bytes, word)]
+    return out[:icmp_quote(out, room, &key, &q)]

@@ -453,7 +453,7 @@ def test_what_a_socket_refuses_is_told(net: Net, guest: Guest, error: int, code:
     flow, _ = allowed(net, guest, source_port=77, port=78, ttl=3)
     source, kind, said, quoted = described(guest.packet())
     assert (source, kind, said, quoted.ttl) == (GATEWAY, 3, code, 3)
-    assert quoted.raw[20:26] == b"\0\x4d\0\x4e\0\x0d"
+    assert (quoted.raw[20:26], quoted.raw[28:]) == (b"\0\x4d\0\x4e\0\x0d", b"first")
     assert (net.counted()["udp.host_error"], net.core.flow(flow)["datagrams_to_host"]) == (1, 0)
 
 
@@ -474,6 +474,19 @@ def test_an_error_from_the_network_is_passed_on(
     assert (quoted.data.sport, quoted.data.dport) == (77, 33434)
 
 
+@pytest.mark.parametrize("length", [0, 1, 40, 520, 521, 1200])
+def test_an_error_quotes_the_guests_payload(net: Net, guest: Guest, length: int) -> None:
+    """As much as makes the whole message 576 bytes (RFC 1812 4.3.2.3)."""
+    _, mapping = allowed(net, guest, source_port=77, port=9)
+    data = bytes(number % 251 for number in range(length))
+    net.host.error(mapping, ip(FAR), 9, ip(ROUTER), 11, 0, net.now, data=data)
+    packet = guest.packet()
+    quoted = payload(packet)[8:]
+    assert packet.len == min(576, 20 + 8 + 20 + 8 + length)
+    assert (dpkt.ip.IP(quoted).len, quoted[24:26]) == (28 + length, (8 + length).to_bytes(2))
+    assert quoted[28:] == data[:520]
+
+
 def test_an_error_of_the_loopback_comes_from_the_gateway_or_the_alias(net: Net, guest: Guest) -> None:
     for asked in (GATEWAY, ALIAS):
         _, mapping = allowed(net, guest, to=asked, source_port=5, port=9, host=LOOPBACK)
@@ -489,9 +502,9 @@ def test_an_error_about_a_ping_names_its_sequence_number(net: Net, guest: Guest)
     _, mapping = pinged(net, guest, identifier=0x1111, sequence=1, ttl=1)
     for sequence in (2, 3):
         guest.echo(identifier=0x1111, sequence=sequence, ttl=sequence)
-    net.host.error(mapping, ip(FAR), 2, ip(ROUTER), 11, 0, net.now)
+    net.host.error(mapping, ip(FAR), 2, ip(ROUTER), 11, 0, net.now, data=b"ping")
     source, kind, code, quoted = described(guest.packet())
-    assert (source, kind, code, quoted.raw[20:21], quoted.raw[24:28]) == (ROUTER, 11, 0, b"\x08", b"\x11\x11\0\2")
+    assert (source, kind, code, quoted.raw[20:21], quoted.raw[24:32]) == (ROUTER, 11, 0, b"\x08", b"\x11\x11\0\2ping")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_nobody_there_is_port_unreachable(loopback: str, deaf_port: int) -> None
         ours.sendto(b"anybody?", (loopback, deaf_port))
         assert erred(ours)
         here = pack(ip_address(loopback))
-        assert _take(ours.fileno()) == (errno.ECONNREFUSED, UNREACHABLE, PORT, 0, here, deaf_port, here)
+        assert _take(ours.fileno()) == (errno.ECONNREFUSED, UNREACHABLE, PORT, 0, here, deaf_port, here, b"anybody?")
         assert _take(ours.fileno()) is None
 
 
@@ -71,6 +71,19 @@ def test_every_datagram_has_its_own_error(loopback: str, deaf_port: int) -> None
             send_once_more(ours, (loopback, deaf_port))
         found = [_take(ours.fileno()) for _ in range(4)]
         assert [entry is not None for entry in found] == [True, True, True, False]
+
+
+def test_what_was_sent_comes_with_it(loopback: str, deaf_port: int) -> None:
+    """As much of it as the error quotes: all that makes it 576 bytes (RFC 1812 4.3.2.3), or 1280 (RFC 4443 section 2.4)."""
+    data = bytes(number % 251 for number in range(1400))
+    with sender(loopback) as ours:
+        _enable(ours.fileno(), ":" in loopback)
+        ours.sendto(data, (loopback, deaf_port))
+        assert erred(ours)
+        taken = _take(ours.fileno())
+        assert taken is not None
+        assert taken[7] == data[: len(taken[7])]
+        assert 500 < len(taken[7]) <= 1280
 
 
 def test_without_it_nothing_is_kept(loopback: str, deaf_port: int) -> None:

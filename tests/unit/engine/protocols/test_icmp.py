@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 from ipaddress import IPv4Address, IPv6Address
 
 import dpkt
@@ -17,6 +18,7 @@ from tests.oracle.checksum import is_good
 SECOND = 1_000_000_000
 RATE = 200
 GUEST, FAR = IPv4Address("10.0.2.15"), IPv4Address("93.184.216.34")
+GUEST6, FAR6 = IPv6Address("fec0::15"), IPv6Address("2001:db8::1")
 NET, HOST, PROTOCOL, PORT, TOO_BIG, PROHIBITED = 0, 1, 2, 3, 4, 13
 
 
@@ -47,7 +49,7 @@ def test_every_errno_is_something_to_a_guest(error: int, code: int) -> None:
     st.integers(0, 65535),
     st.integers(0, 255),
     st.integers(8, 65515),
-    st.integers(0, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
 )
 def test_a_quote_is_the_packet_as_the_guest_knows_it(
     protocol: int, source: int, port: int, ttl: int, length: int, word: int
@@ -66,9 +68,36 @@ def test_a_quote_is_the_packet_as_the_guest_knows_it(
 
 
 def test_a_quoted_echo_request_is_one() -> None:
-    raw = _quote((1, pack(GUEST), 7, pack(FAR), 0), 64, 64, 0x00070002)
+    raw = _quote((1, pack(GUEST), 7, pack(FAR), 0), 64, 64, 0x00070002, b"as it was", 100)
     message = dpkt.icmp.ICMP(raw[20:])
     assert (message.type, message.code, message.data.id, message.data.seq) == (8, 0, 7, 2)
+    assert message.data.data == b"as it was"
+
+
+@given(st.sampled_from([GUEST, GUEST6]), st.sampled_from([1, 6, 17]), st.binary(max_size=600), st.integers(48, 700))
+def test_as_much_is_quoted_as_there_is_and_as_fits(
+    guest: IPv4Address | IPv6Address, protocol: int, rest: bytes, room: int
+) -> None:
+    """RFC 1812 4.3.2.3, RFC 4443 section 2.4."""
+    header = 20 if guest.version == 4 else 40
+    far = FAR if guest.version == 4 else FAR6
+    raw = _quote((protocol, pack(guest), 5000, pack(far), 53), 3, 8 + len(rest), 7, rest, room)
+    assert len(raw) == min(header + 8 + len(rest), room)
+    assert raw[header + 8 :] == rest[: len(raw) - header - 8]
+
+
+@given(st.sampled_from([GUEST, GUEST6]), st.binary(max_size=600))
+def test_a_quoted_datagram_is_as_the_guest_has_sent_it(guest: IPv4Address | IPv6Address, data: bytes) -> None:
+    """Length and checksum are made again, from all of it, before it is cut."""
+    far = FAR if guest.version == 4 else FAR6
+    raw = _quote((17, pack(guest), 5000, pack(far), 53), 3, 8 + len(data), 0, data, 2048)
+    header = 20 if guest.version == 4 else 40
+    assert raw[header : header + 6] == struct.pack("!HHH", 5000, 53, 8 + len(data))
+    pseudo = guest.packed + far.packed + struct.pack("!II", 8 + len(data), 17)
+    assert is_good(pseudo + raw[header:])
+    for room in (48, header + 8 + len(data) // 2):
+        if room >= 48:
+            assert _quote((17, pack(guest), 5000, pack(far), 53), 3, 8 + len(data), 0, data, room) == raw[:room]
 
 
 @pytest.mark.parametrize(
