@@ -29,6 +29,7 @@ from pyslirp.services.base import (
     ForgetAsk,
     LearnNeighbor,
     OpenPort,
+    RestrictedService,
     RouterDiscovery,
     SendDatagram,
     SendIcmp6,
@@ -100,6 +101,8 @@ class Dispatcher:
         self._new_flow = new_flow
         self._link_lost = link_lost
         self.over = False  #: `close` has been called
+        self._due: int | None = None  # as the services have said when they were last called
+        self._due_is_known = False
         self._by_kind: dict[int, Callable[[Punt], None]] = {
             engine.KIND_FLOW: self._flow,
             engine.KIND_DATAGRAM: self._datagram,
@@ -119,6 +122,7 @@ class Dispatcher:
     def add(self, service: Service) -> None:
         """Register a service: its UDP claims in the engine, its others here."""
         self.services.append(service)
+        self._due_is_known = False
         for claim in service.claims:
             raw = pack(claim.address) if claim.address is not None else None
             if claim.protocol == "udp":
@@ -172,15 +176,30 @@ class Dispatcher:
 
     def expire(self) -> None:
         """Let services do what is due."""
-        now = self._clock()
+        due, now = self.deadline(), self._clock()
+        if due is None or due > now:
+            return
         for service in self.services:
             due = service.deadline()
             if due is not None and due <= now:
                 self.attempt(self._expire, service, now)
 
     def deadline(self) -> int | None:
-        """When `expire` is next wanted (engine clock), or None."""
-        return min((due for service in self.services if (due := service.deadline()) is not None), default=None)
+        """When `expire` is next wanted (engine clock), or None.
+
+        Services are asked only after one of them has been called: this is wanted for every new flow.
+        """
+        if not self._due_is_known:
+            self._due_is_known = True
+            self._due = min((due for service in self.services if (due := service.deadline()) is not None), default=None)
+        return self._due
+
+    def set_restrict(self, restrict: bool) -> None:
+        """Tell the services for which it makes a difference."""
+        for service in self.services:
+            if isinstance(service, RestrictedService):
+                service.set_restrict(restrict, self._clock())
+        self._due_is_known = False
 
     def close(self) -> None:
         """Reset every flow that is served here.  No punt is routed any more; `end` tells the handlers."""
@@ -202,6 +221,7 @@ class Dispatcher:
         try:
             function(*arguments)
         except Exception:  # noqa: BLE001 - whatever it is, the network goes on
+            self._due_is_known = False  # it may have been a service
             _log.exception("a handler has failed")
 
     def _let_go(self, punt: Punt) -> None:
@@ -296,7 +316,8 @@ class Dispatcher:
         self.perform(service.expire(now))
 
     def perform(self, actions: Iterable[Action]) -> None:
-        """Do what a service wants done."""
+        """Do what a service that has been called wants done."""
+        self._due_is_known = False
         for action in actions:
             if isinstance(action, SendDatagram):
                 self._send(action)

@@ -44,7 +44,6 @@ from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
 from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
-from pyslirp.services.base import RestrictedService
 from pyslirp.services.dhcp import DhcpService
 from pyslirp.services.dns import DnsService
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
@@ -104,7 +103,8 @@ class Stack:
         self.core.set_congestion(network.congestion)
         for address in config.own_addresses:
             self.core.add_address(pack(address))
-        self.bus = Bus()
+        self.bus = Bus(self._heard)
+        self._heard(False)
         self.links: list[Link] = []
         self.targets = Targets(network, config.dns_aliases, dns_forward=config.dns.forward)
         for source in (network.outbound, network.outbound6):
@@ -444,7 +444,8 @@ class Stack:
                 return PROHIBITED
         if error:
             return Deny(How.SILENT, os.strerror(error))
-        self._opened(flow, name, str(Endpoint(unpack(verdict.address), verdict.port)))
+        if len(self.bus):
+            self._opened(flow, name, str(Endpoint(unpack(verdict.address), verdict.port)))
         return None
 
     def _attach(self, flow: int, name: FlowName, verdict: Attach) -> Deny | None:
@@ -457,13 +458,13 @@ class Stack:
         if error_number := self.engine.attach_stream(flow, descriptor, flow):
             os.close(descriptor)
             return Deny(How.SILENT, os.strerror(error_number))
-        self._opened(flow, name, verdict.target)
+        if len(self.bus):
+            self._opened(flow, name, verdict.target)
         return None
 
     def _opened(self, flow: int, name: FlowName, target: str) -> None:
-        if len(self.bus):
-            now = self.engine.now()
-            self._publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
+        now = self.engine.now()
+        self._publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
 
     def set_restrict(self, restrict: bool) -> int:
         """Isolate the guests, or no longer: ``restrict=`` while the network runs.  How many flows were cut.
@@ -473,9 +474,7 @@ class Stack:
         """
         self._check()
         self.targets.restrict = restrict
-        for service in self._dispatcher.services:
-            if isinstance(service, RestrictedService):
-                service.set_restrict(restrict, self.engine.now())
+        self._dispatcher.set_restrict(restrict)
         if not restrict:
             if self._dns is None:
                 self._add_dns()
@@ -517,6 +516,9 @@ class Stack:
             self._dispatcher.perform(self._dns.answer(key, message, reason, self.engine.now()))
 
     # -- observation --------------------------------------------------------------------------------------------------
+
+    def _heard(self, anybody: bool) -> None:
+        self.core.observed = anybody
 
     def _publish(self, event: Event) -> None:
         self.bus.publish(event)

@@ -38,8 +38,7 @@ class How(IntEnum):
     SILENT = 6  #: nothing is said
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(NamedTuple):
     """The flow goes to a host socket connected to `address`:`port` (of an echo: `address`)."""
 
     address: bytes

@@ -79,8 +79,10 @@ class Subscription:
 class Bus:
     """Hands every published event to every subscription."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[bool], None] | None = None) -> None:
+        """`heard` is told True when a subscription has come, False when the last has gone."""
         self._subscriptions: list[Subscription] = []
+        self._heard = heard
         self._closed = False
 
     def __len__(self) -> int:
@@ -99,9 +101,16 @@ class Bus:
             raise ClosedError("the network has been closed")
         if len(self._subscriptions) >= SUBSCRIBER_LIMIT:
             raise SlirpError(f"{SUBSCRIBER_LIMIT} subscriptions to events are open; close one first")
-        subscription = Subscription(limit, wake, self._subscriptions.remove)
+        subscription = Subscription(limit, wake, self._leave)
         self._subscriptions.append(subscription)
+        if self._heard is not None:
+            self._heard(True)
         return subscription
+
+    def _leave(self, subscription: Subscription) -> None:
+        self._subscriptions.remove(subscription)
+        if self._heard is not None and not self._subscriptions:
+            self._heard(False)
 
     def publish(self, event: Event) -> None:
         """Queue `event` for everyone."""

@@ -165,7 +165,7 @@ class Service(Protocol):
         """Answer one claimed datagram.  Never raises for what a guest has sent: it counts and returns nothing."""
 
     def deadline(self) -> int | None:
-        """When `expire` is next wanted (monotonic nanoseconds), or None."""
+        """When `expire` is next wanted (monotonic nanoseconds), or None.  It changes only while the service is called."""
 
     def expire(self, now: int) -> Iterable[Action]:
         """Do what is due at `now`."""

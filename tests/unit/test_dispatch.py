@@ -416,6 +416,22 @@ def test_the_earliest_deadline_counts(house: House) -> None:
     assert (early.calls, late.calls, never.calls) == ([("expire", NOW)], [], [])
 
 
+def test_services_are_asked_when_they_are_due_only_after_a_call(house: House) -> None:
+    service = FakeService()
+    house.dispatcher.add(service)
+    assert house.dispatcher.deadline() is None
+    service.due = NOW + 5  # it has not been called: it may not have changed its mind
+    assert house.dispatcher.deadline() is None
+    house.dispatcher.perform([])
+    assert house.dispatcher.deadline() == NOW + 5
+    service.due = NOW + 3
+    house.dispatcher.set_restrict(True)
+    assert house.dispatcher.deadline() == NOW + 3
+    service.due = NOW + 1
+    house.dispatcher.attempt(fail)
+    assert house.dispatcher.deadline() == NOW + 1
+
+
 def test_a_service_that_fails_does_not_stop_the_others(house: House, caplog: pytest.LogCaptureFixture) -> None:
     failing, other = FakeService(), FakeService()
     failing.due = other.due = NOW

@@ -48,7 +48,8 @@ _DatagramPunt: TypeAlias = tuple[Literal[2], int, bytes, _Key, bytes]
 # Of a served stream: CONNECTED (handshake done), READABLE, WRITABLE (there is room again after a write was cut short),
 # FINISHED (the guest will send no more, and all it sent has been read): flow, tag.
 _StreamPunt: TypeAlias = tuple[Literal[3, 4, 5, 6], int, int]
-# A flow is gone: flow, tag, key, reason (an index of REASONS), bytes to the host, bytes to the guest, opened towards the guest.
+# A flow is gone, and somebody awaits that (`Core.observed`): flow, tag, key, reason (an index of REASONS), bytes to the
+# host, bytes to the guest, opened towards the guest.
 _ClosedPunt: TypeAlias = tuple[Literal[7], int, int, _Key, int, int, int, bool]
 # A datagram of a served flow: flow, tag, payload (of a ping: the whole ICMP message).
 _MessagePunt: TypeAlias = tuple[Literal[8], int, int, bytes]
@@ -98,6 +99,10 @@ class Core:
     def next_deadline(self) -> int | None: ...
     def collect(self, port: int, most: int = ...) -> list[bytes]: ...
     def punts(self) -> list[_Punt]: ...
+    @property
+    def observed(self) -> bool: ...
+    @observed.setter
+    def observed(self, value: bool) -> None: ...
     @property
     def capturing(self) -> bool: ...
     @capturing.setter

@@ -23,6 +23,18 @@ def test_everyone_gets_every_event_from_then_on() -> None:
     assert [late.pop(), late.pop()] == [Event(2), None]
 
 
+def test_it_is_told_whether_anybody_listens() -> None:
+    heard: list[bool] = []
+    bus = Bus(heard.append)
+    one, two = bus.subscribe(), bus.subscribe()
+    one.close()
+    assert heard == [True, True]
+    two.close()
+    two.close()
+    assert heard[-1] is False
+    assert heard.count(False) == 1
+
+
 def test_a_slow_reader_loses_its_oldest_and_nobody_elses() -> None:
     bus = Bus()
     slow, quick = bus.subscribe(limit=2), bus.subscribe(limit=10)

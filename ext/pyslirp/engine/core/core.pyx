@@ -243,6 +243,16 @@ cdef class Core:
         return punts_take(&self.w.punts)
 
     @property
+    def observed(self) -> bool:
+        """Is every flow's end told of (KIND_CLOSED)?  Else of flows without a verdict, and of those that Python serves,
+        attached a socket to, or opened towards a guest.  True at first."""
+        return self.w.observed
+
+    @observed.setter
+    def observed(self, value: bool) -> None:
+        self.w.observed = value
+
+    @property
     def capturing(self) -> bool:
         """Are frames copied for `captured`?"""
         return self.w.capturing

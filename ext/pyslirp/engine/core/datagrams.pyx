@@ -166,6 +166,7 @@ cdef void datagram_serve(World *w, Flow *flow, u64 tag) noexcept nogil:
         return
     flow.life = FLOW_OPEN
     flow.served = True
+    flow.awaited = True
     flow.tag = tag
     held = datagram_release(_peer(flow))
     while held != NULL:

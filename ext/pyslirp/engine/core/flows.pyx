@@ -261,7 +261,8 @@ cdef void flow_kill(World *w, Flow *flow, i64 reason) noexcept nogil:
     cdef Punt *punt
     if flow.life == FLOW_DEAD:
         return
-    if reason >= 0 and not flow.is_mapping:
+    # Without a listener the end of most flows is no news, and a turn of Python is what a short connection costs most.
+    if reason >= 0 and not flow.is_mapping and (w.observed or flow.awaited or flow.life == FLOW_NEW):
         punt = punt_add(&w.punts, PUNT_CLOSED, True)
         if punt != NULL:
             punt.flow = flow.slab.handle

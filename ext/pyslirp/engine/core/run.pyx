@@ -47,6 +47,7 @@ cdef World *world_new(const u8 *seed) noexcept nogil:
     w.mtu = 1500
     w.prefix = 120
     w.forwarding = True
+    w.observed = True
     w.ipv4 = True
     w.ip_id6 = <u32>(w.isn_key[1] >> 32)
     w.neighbor_check = ns_never()

@@ -224,6 +224,7 @@ cdef void stream_serve(World *w, Flow *flow, u64 tag) noexcept nogil:
         return
     flow.life = FLOW_OPEN
     flow.served = True
+    flow.awaited = True
     flow.tag = tag
     tcp_host_connected(&w.tcp, flow, <Tcp *>flow.body, w.now)
     flow_dirty(w, flow)
@@ -269,6 +270,7 @@ cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *
     flow.life = FLOW_OPEN
     flow.inbound = True
     flow.served = socket == NULL
+    flow.awaited = True
     flow.socket = socket
     flow.tag = tag
     t.host_readable = socket != NULL

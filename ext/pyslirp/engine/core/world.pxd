@@ -99,6 +99,7 @@ cdef struct World:
     PuntQueue punts
     Hop hop
     ns_t now                    # of the call in progress
+    bint observed               # Python is told of the end of every flow
     bint capturing
     FrameQueue captured
     u64 capture_lost

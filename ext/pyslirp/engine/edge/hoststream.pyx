@@ -140,6 +140,7 @@ cdef int stream_adopt(HostSockets *h, Flow *flow, int fd, u64 tag) noexcept nogi
     if s == NULL:
         return _refuse(h, flow, error)
     s.flow = flow.slab.handle
+    flow.awaited = True                         # there may be a command behind it
     stream_attach(h.world, flow, s, tag)
     stream_connected(h.world, flow)
     return 0

@@ -54,6 +54,7 @@ cdef struct Flow:
     bint inbound                # opened towards the guest
     bint is_mapping             # not a conversation: the owner of a host socket that conversations share
     bint served                 # the target is a Python handler, not a host socket
+    bint awaited                # somebody in Python waits for its end, whether flows are observed or not
     u8 ttl                      # of the guest's first packet
     bint counted                # in its neighbour's `flows`
     u16 link                    # the port that it is charged to

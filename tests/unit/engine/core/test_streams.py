@@ -127,6 +127,27 @@ def test_a_served_connection_from_end_to_end() -> None:
     assert net.core.memory()["flows"] == 0
 
 
+def test_the_end_of_a_flow_that_nobody_awaits_is_not_told() -> None:
+    net = Net()
+    assert net.core.observed
+    net.core.observed = False
+    alone = Client(net.guest())
+    alone.attach()
+    alone.send(RST)
+    assert (net.punts(), net.core.memory()["flows"]) == ([], 0)
+    served = Client(net.guest(16))
+    flow = served.establish()
+    served.send(RST)
+    assert net.punt()[:2] == (core.KIND_CLOSED, flow)
+    undecided = Client(net.guest(17))
+    flow = undecided.syn()
+    net.core.deny(flow, core.REFUSE_SILENT, net.now)
+    assert net.punt()[:2] == (core.KIND_CLOSED, flow)
+    opened = net.core.open(ip("10.0.2.15"), 22, ip(GATEWAY), 5000, 0, net.now)
+    net.core.close_flow(opened, net.now)
+    assert net.punt()[:2] == (core.KIND_CLOSED, opened)
+
+
 def test_a_reset_answers_the_syn_exactly() -> None:
     net = Net()
     client = Client(net.guest(), seq=0xFFFFFFFF)

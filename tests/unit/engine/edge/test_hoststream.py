@@ -243,6 +243,9 @@ def test_a_unix_socket_can_be_the_target(make_rig: MakeRig) -> None:
     send_all(rig, stream, data, lambda: rig.flow()["receive_queue"] > 0)
     send_all(rig, stream, b"", lambda: peer.turn() and rig.flow()["receive_queue"] == 0)
     assert data.startswith(peer.received)
+    rig.engine.core.observed = False
+    rig.guest.core.close_flow(stream, 0)
+    rig.until(lambda: rig.of_kind(kinds.KIND_CLOSED))  # there may be a command behind it
 
 
 def test_an_address_of_the_other_family(make_rig: MakeRig) -> None:
