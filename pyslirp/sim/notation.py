@@ -33,6 +33,7 @@ and what happens then:
 Sequence numbers count from the initial one of whoever sends; acknowledgments and SACK blocks from that of the other side.
 A window is the field on the wire, not scaled.  A timestamp value of the engine counts from its first (write `*` for any);
 the guest's are as they are.  Of what the engine sends, an absent `win` means any window, an absent `<...>` means no option.
+Sizes of packets (`mtu`, `len`) are those of IPv4, whichever version a script runs over (family.py).
 """
 
 from __future__ import annotations

@@ -20,13 +20,13 @@ Words of the host:
     rebase N                   from here on another connection of the same ends: sequence numbers count anew, the guest's
                                from N behind where they began
 
-Settings: `congestion` (`reno`), `mtu` (1500), `guest` and `far` (ADDRESS:PORT), `reader` (`manual`, or `greedy`: the host
-reads all at once).  `established win N <OPTIONS>` and `opened win N <OPTIONS>` begin with a handshake, of the guest or of the
-host, with the guest's SYN as said; its answer to ours comes after `rtt` (0) seconds; N is the field of the guest's first
-segment behind it.
+Settings: `congestion` (`reno`), `mtu` (1500), `reader` (`manual`, or `greedy`: the host reads all at once).  `established
+win N <OPTIONS>` and `opened win N <OPTIONS>` begin with a handshake, of the guest or of the host, with the guest's SYN as
+said; its answer to ours comes after `rtt` (0) seconds; N is the field of the guest's first segment behind it.
 
-A `Variation` chooses the initial sequence numbers: a script must hold wherever they lie, so that the tests run each with
-numbers that wrap within its first bytes.
+A `Variation` chooses the initial sequence numbers and the IP version (family.py): a script must hold wherever the numbers
+lie, and over both, so that the tests run each with numbers that wrap within its first bytes, and over IPv6.  `set ip 4` or
+`set ip 6` is for what only one of them has.
 """
 
 from __future__ import annotations
@@ -34,39 +34,32 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any
 
-import dpkt
-
-from pyslirp.addresses import Endpoint, Mac, pack
+from pyslirp.addresses import pack
 from pyslirp.engine.core import core as engine
 from pyslirp.engine.core.core import Core
 from pyslirp.sim.apps import pattern
 from pyslirp.sim.clock import SECOND_NS, Clock
+from pyslirp.sim.family import FAMILIES, GATEWAY_MAC, GUEST_MAC
 from pyslirp.sim.link import ETH_HEADER_BYTES
 from pyslirp.sim.notation import MARKS, Action, IcmpError, Packet, Script, Statement, WantedOptions, When, parse
 from pyslirp.sim.segment import BadFrameError, Options, Segment, Way, build_frame, read_frame
 
-GUEST_MAC, GATEWAY_MAC = Mac("52:54:00:12:34:56"), Mac("52:55:0a:00:02:02")
-NET, GATEWAY = IPv4Address("10.0.2.0"), IPv4Address("10.0.2.2")
 DEFAULTS = {
     "mtu": "1500",
-    "guest": "10.0.2.15:40000",
-    "far": "192.0.2.1:80",
     "reader": "manual",
     "congestion": "reno",
     "established": "",
     "opened": "",
     "rtt": "0",
+    "ip": "4 6",
 }
 SEED = b"packets by script"[:16]
 ISN_TICK_NS = 4000  #: core/streams.pyx: how fast initial sequence numbers advance (RFC 6528)
 GUEST_STREAM, HOST_STREAM = 1, 2  #: seeds of the two patterns
 PATIENCE_NS = 3600 * SECOND_NS  #: how long `*` waits
 SETTLE_ROUNDS = 1000
-ICMP_NAMES = {"unreachable": 3, "exceeded": 11}
-UNREACHABLE_NAMES = {"net": 0, "host": 1, "protocol": 2, "port": 3, "too_big": 4, "prohibited": 13}
 EVENTS = {
     engine.KIND_FLOW: "offered",
     engine.KIND_CONNECTED: "connected",
@@ -103,6 +96,7 @@ class Variation:
 
     guest_isn: int = 1000
     engine_isn: int | None = None  #: None: whatever it chooses
+    version: int = 4  #: of IP
 
 
 WRAPPING = Variation(0xFFFFFFFF - 500, 0xFFFFFFFF - 300)  #: both wrap soon
@@ -131,10 +125,11 @@ class Runner:
         chosen = DEFAULTS | script.settings
         if set(chosen) - set(DEFAULTS):
             raise ScriptError(f"{script.name}: no such setting: {sorted(set(chosen) - set(DEFAULTS))}")
-        self.mtu = int(chosen["mtu"])
+        self.family = FAMILIES[variation.version]
+        self.mtu = int(chosen["mtu"]) + self.family.extra_bytes
         self.congestion = chosen["congestion"]
         self.greedy = chosen["reader"] == "greedy"
-        self.guest, self.far = _endpoint(chosen["guest"]), _endpoint(chosen["far"])
+        self.guest, self.far = self.family.guest, self.family.far
         self.way = Way(GUEST_MAC, self.guest, GATEWAY_MAC, self.far)
         self.guest_isn = variation.guest_isn
         self.engine_isn: int | None = None  # known with its first SYN
@@ -154,17 +149,10 @@ class Runner:
         """A gateway that has heard of its guest."""
         core = Core(SEED, bytes(GATEWAY_MAC), mtu=self.mtu)
         core.set_congestion(self.congestion)
-        core.set_network(pack(NET), 120)
-        core.add_address(pack(GATEWAY))
+        self.family.configure(core)
         self.port = core.add_port(self.mtu)
-        hello: Any = dpkt.arp.ARP(
-            op=dpkt.arp.ARP_OP_REPLY, sha=bytes(GUEST_MAC), spa=self.guest.address.packed, tpa=GATEWAY.packed
-        )
-        core.deliver(
-            self.port,
-            [bytes(dpkt.ethernet.Ethernet(dst=bytes(GATEWAY_MAC), src=bytes(GUEST_MAC), type=0x0806, data=hello))],
-            now,
-        )
+        core.deliver(self.port, [self.family.hello()], now)
+        core.collect(self.port)  # its answer to the guest's question
         return core
 
     def _start_for(self, isn: int) -> int:
@@ -280,14 +268,14 @@ class Runner:
             self._read(1 << 30)
 
     def _note(self, frame: bytes) -> None:
-        """Keep a frame of the engine, unless it is an ARP request (this guest is known)."""
+        """Keep a frame of the engine, unless it asks where the guest is."""
         assert len(frame) <= self.mtu + ETH_HEADER_BYTES, f"a frame of {len(frame)} bytes for an MTU of {self.mtu}"
-        ethernet: Any = dpkt.ethernet.Ethernet(frame)
-        if not isinstance(ethernet.data, dpkt.ip.IP):
+        if (error := self.family.icmp(frame)) is not None:
+            self.sent.append(Sent(self.clock.now, None, error))
             return
-        if ethernet.data.p == dpkt.ip.IP_PROTO_ICMP:
-            message = ethernet.data.data
-            self.sent.append(Sent(self.clock.now, None, (message.type, message.code)))
+        if self.family.asks(frame):
+            answer = self.family.answer(frame)
+            self.core.deliver(self.port, [answer] if answer else [], self.clock.now)
             return
         found = read_frame(frame)
         assert found is not None, f"neither TCP nor ICMP: {frame.hex()}"
@@ -322,14 +310,11 @@ class Runner:
     def _icmp(self, written: IcmpError) -> bytes:
         """An ICMP error of the guest, with the beginning of the packet that it is about."""
         seq = (written.seq + (self.engine_isn or 0)) % (1 << 32)
-        quoted = build_frame(Segment(".", seq), self.way.back)[ETH_HEADER_BYTES:][:28]
-        quoted = quoted[:2] + written.packet_bytes.to_bytes(2, "big") + quoted[4:]
-        code = UNREACHABLE_NAMES[written.code] if written.kind == "unreachable" else int(written.code)
-        body = dpkt.icmp.ICMP.Unreach(mtu=written.mtu, data=quoted)
-        message: Any = dpkt.icmp.ICMP(type=ICMP_NAMES[written.kind], code=code, data=body)
-        ip: Any = dpkt.ip.IP(src=self.guest.address.packed, dst=self.far.address.packed, p=1, ttl=64, data=message)
-        ip.len = len(ip)
-        return bytes(dpkt.ethernet.Ethernet(dst=bytes(GATEWAY_MAC), src=bytes(GUEST_MAC), data=ip))
+        quoted = build_frame(Segment(".", seq), self.way.back)[ETH_HEADER_BYTES:]
+        kind = self.family.error(written.kind, written.code)
+        extra = self.family.extra_bytes
+        mtu = written.mtu + extra if written.mtu else 0
+        return self.family.icmp_error(kind, quoted, written.packet_bytes + extra, mtu)
 
     def notation(self, segment: Segment) -> str:
         """A segment of the engine as a script would write it."""
@@ -362,7 +347,7 @@ class Runner:
 
     def _compare(self, wanted: Packet | IcmpError, sent: Sent) -> None:
         if isinstance(wanted, IcmpError):
-            expected = ICMP_NAMES[wanted.kind], UNREACHABLE_NAMES[wanted.code]
+            expected = self.family.error(wanted.kind, wanted.code)
             assert sent.icmp == expected, f"the engine has sent\n    {sent.show(self)}"
             return
         segment = sent.segment
@@ -481,11 +466,11 @@ def _literal(text: str) -> int | str | bool:
     return int(text) if text.lstrip("-").isdigit() else {"True": True, "False": False}.get(text, text)
 
 
-def _endpoint(text: str) -> Endpoint:
-    address, port = text.rsplit(":", 1)
-    return Endpoint(IPv4Address(address), int(port))
-
-
 def run(script: Script, variation: Variation | None = None) -> None:
     """Run a script.  Raises ScriptError."""
     Runner(script, variation).run()
+
+
+def versions(script: Script) -> tuple[int, ...]:
+    """The IP versions that a script holds over: both, unless it says `set ip`."""
+    return tuple(int(word) for word in (DEFAULTS | script.settings)["ip"].split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyslirp.sim.notation import parse
-from pyslirp.sim.script import WRAPPING, Runner, ScriptError, Variation, run
+from pyslirp.sim.script import WRAPPING, Runner, ScriptError, Variation, run, versions
 
 HANDSHAKE = """
 +0    < S 0:0(0) win 65535 <mss 1460>
@@ -18,7 +18,7 @@ HANDSHAKE = """
 ESTABLISHED = "set established win 65535 <mss 1460>\n"
 
 
-@pytest.mark.parametrize("variation", [None, WRAPPING, Variation(0, 0xFFFFFFFF)])
+@pytest.mark.parametrize("variation", [None, WRAPPING, Variation(0, 0xFFFFFFFF), Variation(version=6)])
 def test_a_good_script_holds_wherever_the_numbers_lie(variation: Variation | None) -> None:
     talk = """
     +0 write 700
@@ -44,8 +44,21 @@ def test_a_handshake_can_be_a_setting(setting: str) -> None:
     run(parse(f"set {setting} win 500 <mss 1000>\n+0 write 3\n+0 > P. 1:4(3) ack 1\n+0 reset\n+0 > R. 4:4(0) ack 1"))
 
 
-def test_a_denied_flow_is_answered_by_icmp() -> None:
-    run(parse("+0 < S 0:0(0) win 1\n+0 deny host\n+0 > icmp unreachable host"))
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_denied_flow_is_answered_by_icmp(version: int) -> None:
+    run(parse("+0 < S 0:0(0) win 1\n+0 deny host\n+0 > icmp unreachable host"), Variation(version=version))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_segments_are_as_large_over_both(version: int) -> None:
+    told = "+0 write 1460\n+0 > P. 1:1461(1460) ack 1\n+0 < icmp unreachable too_big seq 1 mtu 1400\n"
+    cut = "+0 > . 1:1361(1360) ack 1\n+0 > P. 1361:1461(100) ack 1"
+    run(parse(ESTABLISHED + told + cut), Variation(version=version))
+
+
+def test_a_script_holds_over_both_unless_it_says_otherwise() -> None:
+    assert versions(parse("")) == (4, 6)
+    assert versions(parse("set ip 6")) == (6,)
 
 
 def test_a_star_waits_for_the_next_packet() -> None:
