@@ -3,8 +3,9 @@
 The guest's MSS says what the guest takes, not what lies before it: a tunnel, or a network that the guest routes for.
 
 ICMP.  An error is believed only where it quotes what is in flight (RFC 5927 section 4.1), and where the size that it tells is
-smaller than what was sent and no smaller than MTU_LEAST.  All that is in flight goes out again in the new size; nothing is
-said about congestion (RFC 1191 section 6.5).
+smaller than what was sent; less than MTU_LEAST counts as that, and over IPv6, whose every link carries MTU_LEAST6, is no
+size at all (RFC 8201 section 4).  All that is in flight goes out again in the new size; nothing is said about congestion
+(RFC 1191 section 6.5).
 
 Black holes (RFC 2923 section 2.1).  Errors get lost, and then no full segment arrives while small ones do.  The fourth timeout
 in a row of a full one makes segments smaller.  That may be wrong: a guest that was asleep looks the same.  So after the first
@@ -65,6 +66,8 @@ cdef bint path_too_big(TcpEnv *env, Flow *flow, Tcp *t, u32 seq, u32 mtu, u32 pa
     if mtu == 0 and v4:                         # a router older than RFC 1191 (section 5)
         mtu = _plateau(min(packet_bytes, t.snd.mss + _headers(flow, t)), v4)
     if mtu < least:
+        if not v4:
+            return False                        # RFC 8201 section 4: there is no such link
         mtu = least
     if mtu < _headers(flow, t) + 1 or mtu - _headers(flow, t) >= t.snd.mss:
         return False
