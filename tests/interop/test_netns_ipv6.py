@@ -247,6 +247,22 @@ def test_a_udp_client_from_afar_is_shown_as_it_is(net: Network6) -> None:
     assert client.recvfrom(64)[0] == b"hello"
 
 
+def test_a_rule_answers_from_the_address_that_was_asked(net: Network6) -> None:
+    """By the kernel's choice it would be the one that is nearer to the client's."""
+    second, host = "2001:db8:1::77", net.topology.host
+    host.run(f"ip -6 addr add {second}/64 dev to-router nodad").check()
+    try:
+        client = udp6(net.topology.far, FAR)
+        guest = udp6(net.guest.net, STATIC, GUEST_PORT[OPEN_UDP_RULE])
+        for asked in (HOST, second, HOST):
+            client.sendto(asked.encode(), (asked, OPEN_UDP_RULE))
+            answer(guest)
+            data, source = client.recvfrom(64)
+            assert (data.decode(), *source[:2]) == (asked, asked, OPEN_UDP_RULE)
+    finally:
+        host.run(f"ip -6 addr del {second}/64 dev to-router").check()
+
+
 def test_nobody_listens(net: Network6) -> None:
     """ICMPv6 port unreachable becomes an error of the guest's socket."""
     guest = udp6(net.guest.net)
@@ -297,7 +313,11 @@ def test_pings_are_answered(icmp: Icmp6, address: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("address", "codes"),
-    [(UNREACHABLE_ROUTE, {ADDRESS_CODE}), (PROHIBITED, {PROHIBITED_CODE}), (FAR_UNREACHABLE, {NO_ROUTE_CODE, ADDRESS_CODE, 6})],
+    [
+        (UNREACHABLE_ROUTE, {ADDRESS_CODE}),
+        (PROHIBITED, {PROHIBITED_CODE}),
+        (FAR_UNREACHABLE, {NO_ROUTE_CODE, ADDRESS_CODE, 6}),
+    ],
 )
 def test_pings_that_do_not_get_through(icmp: Icmp6, address: str, codes: set[int]) -> None:
     """What the host or a router says of it, quoting the packet that the guest has sent."""

@@ -56,6 +56,21 @@ def test_forward_keeps_client_address(net: Network) -> None:
     assert client.recvfrom(64) == (b"hello", (HOST, OPEN_UDP_FORWARD.port))
 
 
+@pytest.mark.pyslirp
+@pytest.mark.parametrize("connected", [True, False])
+def test_forward_answers_from_the_address_that_was_asked(net: Network, connected: bool) -> None:
+    """libslirp leaves it to the host's routes, which have one address for all of the loopback."""
+    guest = net.guest.net.udp(port=OPEN_UDP_FORWARD.guest_port)
+    for asked in ("127.0.0.1", "127.0.0.2", "127.1.2.3", HOST):
+        client = net.topology.host.udp("127.0.0.1")
+        where = asked, OPEN_UDP_FORWARD.port
+        if connected:
+            client.connect(where)
+        client.sendto(asked.encode(), where)
+        echo_datagrams(guest, 1)
+        assert client.recvfrom(64) == (asked.encode(), where)
+
+
 def test_forward_tells_clients_apart(net: Network) -> None:
     """Many loopback clients, each with its own port at the gateway; every answer finds its client."""
     clients = [net.topology.host.udp("127.0.0.1") for _ in range(20)]

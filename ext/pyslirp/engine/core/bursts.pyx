@@ -9,14 +9,14 @@ An error that the host gives for one of them is told to the guest, and the other
 """
 
 from pyslirp.engine.base.debug cimport slirp_assert
-from pyslirp.engine.base.ints cimport i32, i64, u8, u32, u64
+from pyslirp.engine.base.ints cimport Addr, i32, i64, u8, u32, u64
 from pyslirp.engine.base.endian cimport load32
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport ICMP_TO_HOST, UDP_HOST_ERROR, UDP_TO_HOST
 from pyslirp.engine.codecs.build cimport ICMP_HEADER, UDP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_ICMP
 from pyslirp.engine.core.output cimport out_icmp_error
-from pyslirp.engine.core.world cimport World
+from pyslirp.engine.core.world cimport World, addr_is_zero
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, Quoted, icmp_code_of_errno
 from pyslirp.engine.protocols.udp cimport BURSTS_MAX, BURST_MAX, DatagramBurst, DatagramPeer
 from pyslirp.engine.stores.counters cimport count, count_n
@@ -43,11 +43,12 @@ cdef void datagram_refuse(World *w, Flow *flow, u8 code, const u8 *data, u32 len
 
 cdef void _send(World *w, Flow *flow, const Piece *pieces, int number, u8 ttl, u8 tos) noexcept nogil:
     cdef DatagramPeer *peer = _peer(flow)
+    cdef const Addr *local = NULL if addr_is_zero(&peer.local) else &peer.local
     cdef int done = 0, end
     cdef i64 sent
     while done < number:
-        sent = w.tcp.host.send_to(w.tcp.host.ctx, peer.mapping.socket, &peer.host, peer.host_port, ttl, tos,
-                                  pieces + done, number - done)
+        sent = w.tcp.host.send_to(w.tcp.host.ctx, peer.mapping.socket, local, &peer.host, peer.host_port, ttl,
+                                  tos, pieces + done, number - done)
         if sent < 0:
             count(&w.counters, UDP_HOST_ERROR)
             datagram_refuse(w, flow, icmp_code_of_errno(<i32>-sent), pieces[done].data, <u32>pieces[done].length)

@@ -17,10 +17,10 @@ cdef Flow *mapping_add(World *w, const Flow *flow, void *socket) noexcept nogil 
 cdef Flow *listener_add(World *w, const Addr *guest, u16 guest_port, void *socket) noexcept nogil    # of a UDP forwarding rule
 cdef void mapping_remove(World *w, Flow *mapping) noexcept nogil                           # with all its flows
 cdef void datagram_close(World *w, Flow *flow, i64 reason) noexcept nogil                  # end a conversation, and its mapping with the last one
-# From the edge: a datagram (ICMP: the message) that came in by a mapping's socket.
-cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil
-# The same of several that came one after the other, a piece each.
-cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Piece *pieces, int count) noexcept nogil
+# From the edge: datagrams (ICMP: messages) that came in by a mapping's socket one after the other, a piece each; local: to which
+# address of the host, or NULL where the socket has but one, or none is told.
+cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Addr *local, const Piece *pieces,
+                              int count) noexcept nogil
 # From the edge: an error of the socket's error queue about a datagram to `to`:`port` (of an echo request: its sequence number);
 # offender NULL where unknown.  data: what is left of what was sent, of an echo request behind its ICMP header.
 cdef void datagram_error(World *w, Flow *mapping, const Addr *to, u16 port, const Addr *offender, u8 icmp_type, u8 icmp_code, u32 info,

@@ -13,7 +13,9 @@ gateway; others that the guest could not answer to, of the other family or of it
 Both families are carried alike.  In a name a ping has ICMP's number, also where it is of ICMPv6: its addresses say which.
 
 A forwarding rule's listening socket is a mapping too, with no name: each client is a conversation, shown as it is, or
-as the gateway where the guest could not answer to that.
+as the gateway where the guest could not answer to that.  Where the socket is bound to every address of the host, the
+conversation remembers the one that the client has sent to (`local`), and the answer leaves from there: from another one
+the client would not take it.
 
 A mapping goes with its last conversation; what holds conversations is in protocols/udp.pyx.
 
@@ -197,6 +199,8 @@ cdef void _join(World *w, Flow *flow, Flow *mapping, const Addr *host, u16 port)
     if _key(flow).protocol == PROTO_ICMP:
         port = 0                                        # by whatever number the verdict has called it
     peer.mapping = mapping
+    peer.local.q[0] = 0
+    peer.local.q[1] = 0
     peer.host = host[0]
     peer.host_port = port
     (<Mapping *>mapping.body).peers += 1
@@ -308,7 +312,7 @@ cdef void _tell_of(World *w, const Flow *flow, const Addr *source, u16 source_po
         punt.a = source_port
 
 
-cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 source_port) noexcept nogil:
+cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 source_port, const Addr *local) noexcept nogil:
     """A remote speaks first: a rule's client, or someone whom the guest has not asked.  NULL: refused, and counted."""
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey key
@@ -335,11 +339,14 @@ cdef Flow *_from_stranger(World *w, Flow *mapping, const Addr *source, u16 sourc
         count(&w.counters, UDP_DENIED)
         return NULL
     else:
-        # The same remote through another rule or another loopback address: it is answered where it was heard last.
+        # The same remote through another rule, by another address of the host, or from another loopback address: to the
+        # guest it is one, and it is answered where it was heard last.
         before = _peer(flow).mapping
         flow_unlink(&w.flows, flow, HOST_SIDE)
     flow.life = FLOW_OPEN
     _join(w, flow, mapping, source, source_port)
+    if local != NULL:
+        _peer(flow).local = local[0]
     if before != NULL:
         _leave(w, before)
     if made:
@@ -351,14 +358,14 @@ cdef inline u8 _reply_type(const Addr *guest) noexcept nogil:
     return ICMP_ECHO_REPLY if addr_is4(guest) else ICMPV6_ECHO_REPLY
 
 
-cdef void datagram_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const u8 *data, u32 length) noexcept nogil:
-    cdef Piece piece
-    piece.data = <u8 *>data
-    piece.length = length
-    datagrams_from_host(w, mapping, source, source_port, &piece, 1)
+cdef inline bint _is_same_way(const Flow *flow, const Flow *mapping, const Addr *local) noexcept nogil:
+    """Has this conversation's remote been heard by that socket, at that address of the host, before?"""
+    cdef const DatagramPeer *peer = <const DatagramPeer *>flow.body
+    return peer.mapping == mapping and (local == NULL or addr_eq(&peer.local, local))
 
 
-cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Piece *pieces, int number) noexcept nogil:
+cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 source_port, const Addr *local, const Piece *pieces,
+                              int number) noexcept nogil:
     cdef Mapping *m = <Mapping *>mapping.body
     cdef FlowKey name
     cdef Flow *flow
@@ -369,11 +376,11 @@ cdef void datagrams_from_host(World *w, Flow *mapping, const Addr *source, u16 s
         return
     flow_key_set(&name, PROTO_ICMP if echo else PROTO_UDP, &m.guest, m.guest_port, source, 0 if echo else source_port)
     flow = flow_find(&w.flows, HOST_SIDE, &name)
-    if flow == NULL or _peer(flow).mapping != mapping:
+    if flow == NULL or not _is_same_way(flow, mapping, local):
         if echo:
             count_n(&w.counters, ICMP_UNSUPPORTED, <u64>number)
             return
-        flow = _from_stranger(w, mapping, source, source_port)
+        flow = _from_stranger(w, mapping, source, source_port, local)
         if flow == NULL:
             return
     if not echo:

@@ -16,7 +16,7 @@ from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.core cimport Core
 from pyslirp.engine.core.datagrams cimport (
-    datagram_allow, datagram_error, datagram_from_host, datagrams_from_host, listener_add, mapping_add, mapping_of)
+    datagram_allow, datagram_error, datagrams_from_host, listener_add, mapping_add, mapping_of)
 from pyslirp.engine.core.run cimport (
     HOST_BROKEN, HOST_HUP, HOST_READABLE, HOST_URGENT, HOST_WRITABLE, world_host_ready)
 from pyslirp.engine.core.streams cimport stream_attach, stream_connected, stream_host_failed, stream_open
@@ -74,15 +74,16 @@ cdef void _close(void *ctx, void *socket, bint abort) noexcept with gil:
     (<FakeHost>ctx).on_close(_number(socket), abort)
 
 
-cdef i64 _send_to(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
-                  int count) noexcept with gil:
+cdef i64 _send_to(void *ctx, void *socket, const Addr *source, const Addr *address, u16 port, u8 ttl, u8 tos,
+                  const Piece *pieces, int count) noexcept with gil:
     cdef FakeHost host = <FakeHost>ctx
     cdef bytes to = (<const char *>address.b)[:16]
+    cdef tuple leaving = () if source == NULL else ((<const char *>source.b)[:16],)
     cdef int i
     if "send_to" in host.errors:
         return -<i64>host.errors["send_to"]
     for i in range(count):
-        host.calls.append(("send_to", _number(socket), to, port, ttl, tos, _joined(pieces + i, 1)))
+        host.calls.append(("send_to", _number(socket), to, port, ttl, tos, _joined(pieces + i, 1), *leaving))
     return count
 
 
@@ -108,8 +109,8 @@ cdef void _no_close(void *ctx, void *socket, bint abort) noexcept nogil:
     pass
 
 
-cdef i64 _no_send_to(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
-                     int count) noexcept nogil:
+cdef i64 _no_send_to(void *ctx, void *socket, const Addr *source, const Addr *address, u16 port, u8 ttl, u8 tos,
+                     const Piece *pieces, int count) noexcept nogil:
     return -EPIPE
 
 
@@ -120,7 +121,7 @@ cdef class FakeHost:
 
     calls: what the core has asked for, in order, as tuples:
         ("send", socket, bytes)  ("urgent", socket, byte)  ("finish", socket)  ("close", socket, abort)
-        ("send_to", socket, address, port, ttl, tos, bytes)
+        ("send_to", socket, address, port, ttl, tos, bytes), and the source where one is told
     errors: errno that "send", "urgent", "recv" or "send_to" fails with while it is in there.
     sockets: the open ones, with the bytes that wait to be read from each.
     room: bytes that "send" takes from now on, of all sockets together; None: any.
@@ -324,12 +325,18 @@ cdef class FakeHost:
         """How many conversations share a mapping."""
         return (<Mapping *>self.mapping(mapping).body).peers
 
-    def arrive(self, mapping: int, source: bytes, port: int, data: bytes, now: int) -> None:
-        """A datagram (ICMP: the whole message) has come by a mapping's socket."""
+    def arrive(self, mapping: int, source: bytes, port: int, data: bytes, now: int, local: bytes | None = None) -> None:
+        """A datagram (ICMP: the whole message) has come by a mapping's socket; local: to that address of the host."""
         cdef Addr s
+        cdef Addr l
+        cdef Piece piece
         _addr(source, &s)
+        if local is not None:
+            _addr(local, &l)
+        piece.data = <u8 *>data
+        piece.length = len(data)
         self.core.w.now = now
-        datagram_from_host(self.core.w, self.mapping(mapping), &s, port, data, <u32>len(data))
+        datagrams_from_host(self.core.w, self.mapping(mapping), &s, port, NULL if local is None else &l, &piece, 1)
 
     def arrive_together(self, mapping: int, source: bytes, port: int, datagrams: list[bytes], now: int) -> None:
         """Datagrams of one remote, at most 64, that an edge has read with one call."""
@@ -344,7 +351,7 @@ cdef class FakeHost:
             pieces[i].data = <u8 *>data
             pieces[i].length = len(data)
         self.core.w.now = now
-        datagrams_from_host(self.core.w, self.mapping(mapping), &s, port, pieces, len(datagrams))
+        datagrams_from_host(self.core.w, self.mapping(mapping), &s, port, NULL, pieces, len(datagrams))
 
     def error(self, mapping: int, to: bytes, port: int, offender: bytes | None, kind: int, code: int, now: int,
               info: int = 0, data: bytes = b"") -> None:

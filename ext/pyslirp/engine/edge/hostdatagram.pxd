@@ -15,5 +15,5 @@ cdef void datagram_event(HostSockets *h, HostSocket *s, u32 events) noexcept nog
 # The link of that port has room again, or (STALL_UNKNOWN) a neighbour has been learned: read those that were left.
 cdef void datagrams_resume(HostSockets *h, u32 port) noexcept nogil
 # HostOps
-cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
-                          int count) noexcept nogil
+cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *source, const Addr *address, u16 port, u8 ttl, u8 tos,
+                          const Piece *pieces, int count) noexcept nogil

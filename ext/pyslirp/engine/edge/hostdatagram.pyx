@@ -26,18 +26,19 @@ that replies bear it.  The core maps it back.  No permission is EACCES: net.ipv4
 
 from libc.errno cimport (
     EACCES, EAFNOSUPPORT, EAGAIN, EINVAL, EIO, EMFILE, EMSGSIZE, ENOBUFS, EOPNOTSUPP, EPERM, errno)
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from pyslirp.engine.base.endian cimport load16
-from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, i64, u8, u16, u32, u64
+from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_from4, addr_from6, addr_is4, i64, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS, UDP_QUEUE_FULL
 from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLIN
 from pyslirp.engine.base.sys.inet cimport (
-    IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_TCLASS, IPV6_UNICAST_HOPS, IP_TOS, IP_TTL)
+    IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_PKTINFO, IPV6_RECVPKTINFO, IPV6_TCLASS,
+    IPV6_UNICAST_HOPS, IP_PKTINFO, IP_TOS, IP_TTL, in6_pktinfo, in_pktinfo)
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN,
-    CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_SPACE, SO_ERROR, SO_TYPE, cmsghdr, getsockopt, msghdr, recvmmsg,
+    CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, SO_ERROR, SO_TYPE, cmsghdr, getsockname, getsockopt, msghdr, recvmmsg,
     sendmmsg, setsockopt, socket, socklen_t)
 from pyslirp.engine.base.sys.sched cimport sched_yield
 from pyslirp.engine.base.sys.udp cimport UDP_GRO, UDP_SEGMENT
@@ -49,7 +50,7 @@ from pyslirp.engine.core.datagrams cimport (
 from pyslirp.engine.core.output cimport out_resolve
 from pyslirp.engine.core.port cimport PORT_TX_BYTES
 from pyslirp.engine.core.run cimport world_flow
-from pyslirp.engine.core.world cimport World
+from pyslirp.engine.core.world cimport World, addr_is_zero
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
     HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, SendArea, host_add, host_bind, host_close,
@@ -133,8 +134,19 @@ cdef int datagram_connect(HostSockets *h, Flow *flow, const Addr *to, u16 port, 
     return 0
 
 
+cdef bint _is_everywhere(int fd) noexcept nogil:
+    """Is it bound to every address of the host?"""
+    cdef SockAddr name
+    cdef Addr address
+    cdef u16 port
+    cdef socklen_t length = sizeof(SockAddr)
+    if getsockname(fd, &name.any, &length) < 0 or not sockaddr_get(&name, &address, &port):
+        return False
+    return address.w[3] == 0 and (addr_is4(&address) or addr_is_zero(&address))
+
+
 cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_port, Flow **made) noexcept nogil:
-    cdef int family = 0, kind = 0
+    cdef int family = 0, kind = 0, on = 1
     cdef socklen_t length = sizeof(int)
     cdef HostSocket *s
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) < 0
@@ -153,6 +165,8 @@ cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_po
         return ENOBUFS
     errqueue_enable(fd, s.v6, True)
     _take_together(fd)
+    if _is_everywhere(fd):
+        setsockopt(fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_RECVPKTINFO if s.v6 else IP_PKTINFO, &on, sizeof(int))
     s.flow = made[0].slab.handle
     return 0
 
@@ -182,14 +196,38 @@ cdef int _run(const Piece *pieces, int number) noexcept nogil:
     return n
 
 
-cdef int _compose(SendArea *area, SockAddr *name, socklen_t name_bytes, const Piece *pieces, int number,
-                  bint one_by_one) noexcept nogil:
+cdef void *_control(msghdr *message, void *area, int level, int kind, size_t length) noexcept nogil:
+    """Room for one more control message of that kind; `area` has enough for two (CONTROL_WORDS)."""
+    cdef cmsghdr *control = <cmsghdr *>(<u8 *>area + message.msg_controllen)
+    control.cmsg_level = level
+    control.cmsg_type = kind
+    control.cmsg_len = CMSG_LEN(length)
+    message.msg_control = area
+    message.msg_controllen += CMSG_SPACE(length)
+    return CMSG_DATA(control)
+
+
+cdef void _leave_from(msghdr *message, void *area, const Addr *source, bint v6) noexcept nogil:
+    """From that address of the host (ip(7) IP_PKTINFO, RFC 3542 section 6.2)."""
+    cdef in_pktinfo *info4
+    cdef in6_pktinfo *info6
+    if v6:
+        info6 = <in6_pktinfo *>_control(message, area, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(in6_pktinfo))
+        memset(info6, 0, sizeof(in6_pktinfo))
+        memcpy(&info6.ipi6_addr, source.b, 16)
+    else:
+        info4 = <in_pktinfo *>_control(message, area, IPPROTO_IP, IP_PKTINFO, sizeof(in_pktinfo))
+        memset(info4, 0, sizeof(in_pktinfo))
+        memcpy(&info4.ipi_spec_dst, &source.b[12], 4)
+
+
+cdef int _compose(SendArea *area, SockAddr *name, socklen_t name_bytes, const Addr *source, const Piece *pieces, int number,
+                  const HostSocket *s) noexcept nogil:
     """Messages for all of the pieces; how many they are."""
     cdef int at = 0, messages = 0, n
     cdef msghdr *message
-    cdef cmsghdr *control
     while at < number:
-        n = 1 if one_by_one else _run(pieces + at, number - at)
+        n = 1 if s.one_by_one else _run(pieces + at, number - at)
         message = &area.messages[messages].msg_hdr
         memset(message, 0, sizeof(msghdr))
         message.msg_name = name
@@ -197,24 +235,20 @@ cdef int _compose(SendArea *area, SockAddr *name, socklen_t name_bytes, const Pi
         message.msg_iov = iovec_of(pieces + at)
         message.msg_iovlen = n
         if n > 1:
-            message.msg_control = &area.controls[messages]
-            message.msg_controllen = CMSG_SPACE(sizeof(u16))
-            control = CMSG_FIRSTHDR(message)
-            control.cmsg_level = IPPROTO_UDP
-            control.cmsg_type = UDP_SEGMENT
-            control.cmsg_len = CMSG_LEN(sizeof(u16))
-            (<u16 *>CMSG_DATA(control))[0] = <u16>pieces[at].length
+            (<u16 *>_control(message, &area.controls[messages], IPPROTO_UDP, UDP_SEGMENT, sizeof(u16)))[0] = <u16>pieces[at].length
+        if source != NULL:
+            _leave_from(message, &area.controls[messages], source, s.v6)
         messages += 1
         at += n
     return messages
 
 
-cdef i64 _send_many(HostSockets *h, HostSocket *s, SockAddr *name, socklen_t name_bytes, const Piece *pieces,
-                    int number) noexcept nogil:
+cdef i64 _send_many(HostSockets *h, HostSocket *s, SockAddr *name, socklen_t name_bytes, const Addr *source,
+                    const Piece *pieces, int number) noexcept nogil:
     """How many are done with; 0: the first message has failed."""
     cdef int sent, i
     cdef i64 done = 0
-    cdef int messages = _compose(&h.sending, name, name_bytes, pieces, number, s.one_by_one)
+    cdef int messages = _compose(&h.sending, name, name_bytes, source, pieces, number, s)
     sent = sendmmsg(s.fd, h.sending.messages, <u32>messages, MSG_NOSIGNAL | MSG_DONTWAIT)
     if number >= YIELD_FROM:
         sched_yield()
@@ -223,8 +257,8 @@ cdef i64 _send_many(HostSockets *h, HostSocket *s, SockAddr *name, socklen_t nam
     return done
 
 
-cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
-                          int number) noexcept nogil:
+cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *source, const Addr *address, u16 port, u8 ttl, u8 tos,
+                          const Piece *pieces, int number) noexcept nogil:
     cdef HostSockets *h = <HostSockets *>hosts
     cdef HostSocket *s = <HostSocket *>socket
     cdef SockAddr name
@@ -236,12 +270,12 @@ cdef i64 datagram_send_to(void *hosts, void *socket, const Addr *address, u16 po
     _set_ttl_and_tos(s, ttl, tos)
     name_bytes = sockaddr_put(&name, address, port, s.v6)
     for attempt in range(2):                    # the first error may be an earlier datagram's
-        done = _send_many(h, s, &name, name_bytes, pieces, number)
+        done = _send_many(h, s, &name, name_bytes, source, pieces, number)
         if done > 0:
             return done
     if not s.one_by_one and _run(pieces, number) > 1 and errno in (EINVAL, EIO, EMSGSIZE, EOPNOTSUPP):
         s.one_by_one = True
-        done = _send_many(h, s, &name, name_bytes, pieces, number)
+        done = _send_many(h, s, &name, name_bytes, source, pieces, number)
         if done > 0:
             return done
     if errno == EAGAIN or errno == ENOBUFS:
@@ -257,6 +291,7 @@ cdef struct Group:
     u64 mapping                 # handle
     Addr source
     u16 port
+    Addr local                  # to which address of the host; zero: not told
     int count
     Piece[BURST_MAX] pieces
 
@@ -275,34 +310,47 @@ cdef int _room(World *w, const Flow *mapping) noexcept nogil:
     return <int>((PORT_TX_BYTES - queued) // (IP_BYTES_MAX + packets * FRAME_OVERHEAD))
 
 
-cdef u32 _each(msghdr *message, u32 length) noexcept nogil:
-    """Bytes of each datagram in a message of `length` bytes."""
+cdef u32 _read_controls(msghdr *message, u32 length, Addr *local) noexcept nogil:
+    """Bytes of each datagram in a message of `length` bytes, and to which address it came (zero: not told, or to a group)."""
     cdef cmsghdr *control = CMSG_FIRSTHDR(message)
-    if (control != NULL and control.cmsg_level == IPPROTO_UDP and control.cmsg_type == UDP_GRO
-            and 0 < (<int *>CMSG_DATA(control))[0] < <int>length):
-        return <u32>(<int *>CMSG_DATA(control))[0]
-    return length
+    cdef u32 each = length
+    local.q[0] = 0
+    local.q[1] = 0
+    while control != NULL:
+        if control.cmsg_level == IPPROTO_UDP and control.cmsg_type == UDP_GRO:
+            if 0 < (<int *>CMSG_DATA(control))[0] < <int>length:
+                each = <u32>(<int *>CMSG_DATA(control))[0]
+        elif control.cmsg_level == IPPROTO_IP and control.cmsg_type == IP_PKTINFO:
+            addr_from4(local, <const u8 *>&(<in_pktinfo *>CMSG_DATA(control)).ipi_spec_dst)
+        elif control.cmsg_level == IPPROTO_IPV6 and control.cmsg_type == IPV6_PKTINFO:
+            if (<const u8 *>CMSG_DATA(control))[0] != 0xff:
+                addr_from6(local, <const u8 *>&(<in6_pktinfo *>CMSG_DATA(control)).ipi6_addr)
+        control = CMSG_NXTHDR(message, control)
+    return each
 
 
 cdef void _hand_over(HostSockets *h, Group *group) noexcept nogil:
     """The datagrams of one remote that have been gathered."""
     cdef Flow *mapping = world_flow(h.world, group.mapping)
     if group.count and mapping != NULL:
-        datagrams_from_host(h.world, mapping, &group.source, group.port, group.pieces, group.count)
+        datagrams_from_host(h.world, mapping, &group.source, group.port, NULL if addr_is_zero(&group.local) else &group.local,
+                            group.pieces, group.count)
     group.count = 0
 
 
 cdef void _gather(HostSockets *h, Group *group, int i) noexcept nogil:
     """Message `i` of the batch, as its datagrams."""
-    cdef u32 rest = h.area.messages[i].msg_len, each = _each(&h.area.messages[i].msg_hdr, rest)
-    cdef u8 *data = <u8 *>h.area.pieces[i].iov_base
     cdef Addr source
+    cdef Addr local
+    cdef u32 rest = h.area.messages[i].msg_len, each = _read_controls(&h.area.messages[i].msg_hdr, rest, &local)
+    cdef u8 *data = <u8 *>h.area.pieces[i].iov_base
     cdef u16 port
     sockaddr_get(&h.area.names[i], &source, &port)
-    if group.count and (port != group.port or not addr_eq(&source, &group.source)
-                        or each != group.pieces[0].length):
+    if group.count and (port != group.port or each != group.pieces[0].length or not addr_eq(&source, &group.source)
+                        or not addr_eq(&local, &group.local)):
         _hand_over(h, group)
     group.source = source
+    group.local = local
     group.port = port
     while True:
         if group.count == BURST_MAX:

@@ -33,7 +33,7 @@ cdef enum:
     RECEIVE_BATCH = 16          # datagrams of one recvmmsg
     RECEIVE_BYTES = 65536       # room for each: the largest UDP payload is 65,507
     RECEIVE_STRIDE = RECEIVE_BYTES + 1600   # so that short ones do not all fall on the same lines of the cache
-    CONTROL_WORDS = 4           # of one control message with a number (CMSG_SPACE), aligned as a cmsghdr must be
+    CONTROL_WORDS = 8           # of two control messages, a number and an address (CMSG_SPACE), aligned as a cmsghdr must be
 
 cdef enum HostKind:
     HOST_STREAM = 1             # edge/hoststream

@@ -22,5 +22,7 @@ cdef struct HostOps:
     # The socket is no longer wanted; abort: the peer is to see a reset (SO_LINGER 0).  `socket` is dead afterwards.
     void (*close)(void *ctx, void *socket, bint abort) noexcept nogil
     # Datagrams to `address`:`port`, a piece each, with the guest's TTL and TOS: how many of them, from the first on, are
-    # done with (at least 1: sent, or lost on the way as datagrams are), or the -errno of the first.
-    i64 (*send_to)(void *ctx, void *socket, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces, int count) noexcept nogil
+    # done with (at least 1: sent, or lost on the way as datagrams are), or the -errno of the first.  source: the address of
+    # the host that they leave from; NULL: as the socket is bound, or as the host's routes have it.
+    i64 (*send_to)(void *ctx, void *socket, const Addr *source, const Addr *address, u16 port, u8 ttl, u8 tos, const Piece *pieces,
+                   int count) noexcept nogil

@@ -27,6 +27,7 @@ cdef struct HeldDatagram:
 cdef struct DatagramPeer:
     SlabHead slab
     Flow *mapping                   # borrowed; NULL before the verdict, and of a served flow
+    Addr local                      # the host's address that the remote has sent to, and is answered from; zero: not known
     Addr host                       # where it really goes
     u16 host_port
     u32 to_host                     # datagrams

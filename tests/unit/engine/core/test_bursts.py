@@ -9,9 +9,9 @@ import pytest
 
 from pyslirp.addresses import unpack
 from pyslirp.engine.core import core
-from tests.unit.engine.core.guest import FAR, Guest, Net, described, ip
+from tests.unit.engine.core.guest import FAR, GATEWAY, Guest, Net, described, ip
 
-ENETUNREACH = 101
+ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, EMSGSIZE, ENOBUFS = 111, 113, 101, 1, 90, 105
 BURST, BURSTS = 64, 8
 
 
@@ -97,3 +97,19 @@ def test_a_reassembled_datagram_is_not_overwritten_by_the_next(net: Net, guest: 
     ]
     guest.send(*for_each[0], *for_each[1])
     assert [data for _, _, data in sent(net)] == [one, other]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ECONNREFUSED, 3), (EHOSTUNREACH, 1), (ENETUNREACH, 0), (EPERM, 13), (EMSGSIZE, 4), (ENOBUFS, 0)],
+)
+def test_what_a_socket_refuses_is_told(net: Net, guest: Guest, error: int, code: int) -> None:
+    opened(net, guest, source_port=77, port=78)
+    net.host.errors["send_to"] = error
+    guest.udp(b"hello", source_port=77, port=78, ttl=3)
+    source, kind, said, quoted = described(guest.packet())
+    assert (source, kind, said, quoted.ttl) == (GATEWAY, 3, code, 3)
+    assert (quoted.raw[20:26], quoted.raw[28:]) == (b"\0\x4d\0\x4e\0\x0d", b"hello")
+    assert net.counted()["udp.host_error"] == 1
+    (flow,) = net.core.flows()
+    assert flow["datagrams_to_host"] == 1, "the first"

@@ -26,8 +26,8 @@ from tests.unit.engine.core.guest import (
 
 HELD_MAX = 128
 IDLE, BOTH_WAYS = 30, 120
+HERE, HERE_TOO = "192.0.2.1", "192.0.2.2"  # addresses of the host
 OTHER_FAR, ROUTER, LOOPBACK, LOOPBACK_2 = "198.51.100.7", "203.0.113.1", "127.0.0.1", "127.0.0.53"
-ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, EMSGSIZE, ENOBUFS = 111, 113, 101, 1, 90, 105
 EXPIRED, CLOSED = core.REASONS.index("expired"), 12
 
 
@@ -372,6 +372,36 @@ def test_two_loopback_clients_with_one_port_are_one_to_the_guest(net: Net, guest
     assert (net.host.peers(rule), conversations(net)) == (1, 1)
 
 
+def test_a_client_is_answered_from_the_address_that_it_has_asked(net: Net, guest: Guest) -> None:
+    rule = net.host.listen(ip(guest.ip), 53)
+    for port, local in ((1000, HERE), (1001, HERE_TOO), (1002, None)):
+        net.host.arrive(rule, ip(OTHER_FAR), port, b"query", net.now, None if local is None else ip(local))
+    for port, leaving in ((1000, (ip(HERE),)), (1001, (ip(HERE_TOO),)), (1002, ())):
+        guest.udp(b"answer", to=OTHER_FAR, port=port, source_port=53)
+        (call,) = net.host.take()
+        assert call[2:] == (ip(OTHER_FAR), port, 64, 0, b"answer", *leaving)
+    assert (net.host.peers(rule), conversations(net)) == (3, 3)
+
+
+def test_a_client_that_asks_at_another_address_is_answered_from_there(net: Net, guest: Guest) -> None:
+    rule = net.host.listen(ip(guest.ip), 53)
+    for local in (HERE, HERE_TOO, HERE_TOO, HERE):
+        net.host.arrive(rule, ip(OTHER_FAR), 1000, b"query", net.now, ip(local))
+        assert guest.datagram()[:2] == (OTHER_FAR, 1000)
+        guest.udp(b"answer", to=OTHER_FAR, port=1000, source_port=53)
+        assert net.host.take()[0][7:] == (ip(local),)
+    assert (net.host.peers(rule), conversations(net)) == (1, 1)
+
+
+def test_a_conversation_that_moves_to_a_rule_of_one_address_forgets_the_other(net: Net, guest: Guest) -> None:
+    everywhere, here = (net.host.listen(ip(guest.ip), 53) for _ in range(2))
+    net.host.arrive(everywhere, ip(OTHER_FAR), 1000, b"query", net.now, ip(HERE))
+    net.host.arrive(here, ip(OTHER_FAR), 1000, b"query", net.now)
+    guest.udp(b"answer", to=OTHER_FAR, port=1000, source_port=53)
+    (call,) = net.host.take()
+    assert (call[1], len(call)) == (net.host.socket_of(here), 7)
+
+
 def test_a_client_of_a_guest_that_is_not_there() -> None:
     net = Net()
     rule = net.host.listen(ip("10.0.2.99"), 53)
@@ -442,19 +472,6 @@ def test_a_handler_can_serve_pings(net: Net, guest: Guest) -> None:
 
 
 # -- errors of the host ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [(ECONNREFUSED, 3), (EHOSTUNREACH, 1), (ENETUNREACH, 0), (EPERM, 13), (EMSGSIZE, 4), (ENOBUFS, 0)],
-)
-def test_what_a_socket_refuses_is_told(net: Net, guest: Guest, error: int, code: int) -> None:
-    net.host.errors["send_to"] = error
-    flow, _ = allowed(net, guest, source_port=77, port=78, ttl=3)
-    source, kind, said, quoted = described(guest.packet())
-    assert (source, kind, said, quoted.ttl) == (GATEWAY, 3, code, 3)
-    assert (quoted.raw[20:26], quoted.raw[28:]) == (b"\0\x4d\0\x4e\0\x0d", b"first")
-    assert (net.counted()["udp.host_error"], net.core.flow(flow)["datagrams_to_host"]) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,46 @@ def test_a_forwarded_port(rig: Rig) -> None:
         assert not rig.engine.core.flows()
 
 
+@pytest.fixture(params=["0.0.0.0", "::"])
+def everywhere(rig: Rig, request: pytest.FixtureRequest) -> int:
+    """The port of a rule at every address of this host; one of IPv6 takes IPv4 too."""
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as bound:
+        bound.bind((request.param, 0))
+        port = port_of(bound)
+        rig.engine.add_datagram_listener(bound.detach(), GUEST, GUEST_PORT, 5)
+    return port
+
+
+@pytest.mark.parametrize("number", [1, 64])
+def test_an_answer_leaves_from_the_address_that_was_asked(rig: Rig, everywhere: int, number: int) -> None:
+    """A connected client takes no other, nor does any that looks at who has answered."""
+    asked = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+    for host, client in enumerate(asked, 2):
+        client.connect((f"127.0.0.{host}", everywhere))
+        client.send(b"who are you?")
+    rig.until(lambda: len(received(rig)) == len(asked))
+    answers = [b"answer %02d" % count for count in range(number)]
+    for client in asked:
+        for data in answers:  # in one batch: with more than one the kernel is to cut them
+            assert rig.guest.core.send_udp(GUEST, GUEST_PORT, GATEWAY, port_of(client), data, now())
+        rig.guest.turn()
+        assert [arrives(rig, client) for _ in answers] == [(data, client.getpeername()) for data in answers]
+        client.close()
+
+
+def test_a_client_that_asks_at_two_addresses_is_answered_from_the_last(rig: Rig, everywhere: int) -> None:
+    """To the guest it is one client, by one port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for address in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+            client.sendto(b"question", (address, everywhere))
+            rig.until(lambda: received(rig))
+            rig.guest.punts.clear()
+            send(rig, GATEWAY, port_of(client), b"answer")
+            assert arrives(rig, client) == (b"answer", (address, everywhere))
+        assert len(rig.engine.core.flows()) == 1
+
+
 def test_a_datagram_for_a_guest_not_heard_of_waits_for_it(make_rig: MakeRig) -> None:
     """ARP has to be answered first; the datagram stays with the kernel."""
     rig = make_rig()
@@ -242,7 +282,9 @@ def test_a_super_frame_of_the_host_comes_as_its_datagrams(rig: Rig, echo: socket
     echo.sendmsg([data], control, 0, client)
     echo.sendto(b"and one more", client)
     rig.until(lambda: len(received(rig)) == 6)
-    assert [text for _, _, text in received(rig)] == [data[at : at + 600] for at in range(0, 2500, 600)] + [b"and one more"]
+    assert [text for _, _, text in received(rig)] == [data[at : at + 600] for at in range(0, 2500, 600)] + [
+        b"and one more"
+    ]
 
 
 def test_remotes_in_turn_are_told_apart(rig: Rig, echo: socket.socket) -> None:

@@ -11,10 +11,13 @@ cdef extern from "<netinet/in.h>" nogil:
         IPPROTO_IPV6
         IPPROTO_TCP
         IPPROTO_UDP
+        IPV6_PKTINFO
         IPV6_RECVERR
+        IPV6_RECVPKTINFO
         IPV6_TCLASS
         IPV6_UNICAST_HOPS
         IP_BIND_ADDRESS_NO_PORT
+        IP_PKTINFO
         IP_RECVERR
         IP_TOS
         IP_TTL
@@ -32,3 +35,10 @@ cdef extern from "<netinet/in.h>" nogil:
         u32 sin6_flowinfo
         in6_addr sin6_addr
         u32 sin6_scope_id
+    struct in_pktinfo:
+        int ipi_ifindex
+        in_addr ipi_spec_dst
+        in_addr ipi_addr
+    struct in6_pktinfo:
+        in6_addr ipi6_addr
+        unsigned int ipi6_ifindex

@@ -49,6 +49,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int bind(int fd, const sockaddr *name, socklen_t length)
     int connect(int fd, const sockaddr *address, socklen_t length)
     int accept4(int fd, sockaddr *address, socklen_t *length, int flags)
+    int getsockname(int fd, sockaddr *name, socklen_t *length)
     int shutdown(int fd, int how)
     int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
     int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
