@@ -9,6 +9,7 @@ An `Auditor` sees every segment as it is sent, before any loss.  For each direct
     nothing is sent beyond the furthest edge that the other side has ever offered (but for a probe of old numbers)
     a byte that is sent again is the same byte
     nothing follows a FIN; it stays where it was
+    a packet is ECN-capable, or has CWR, only with data that are new, and only where both SYNs have agreed to it (RFC 3168)
     SACK blocks lie above the acknowledgment, at most four, disjoint, inside what the other side has sent; but the first
     may tell of a duplicate (RFC 2883)
 
@@ -58,6 +59,7 @@ class _Side:
     mss: int = 536
     scale: int | None = None  #: as offered in its SYN
     fin: int | None = None
+    ecn: bool = True  #: every SYN of this side was for ECN
     stream: bytearray = field(default_factory=bytearray)  #: all that was ever sent, from isn + 1 on
 
 
@@ -106,11 +108,25 @@ class Auditor:
         if "S" in segment.flags:
             side.mss = segment.options.mss or (536 if ends[0].address.version == 4 else 1220)  # RFC 9293 MUST-15
             side.scale = segment.options.scale
+            side.ecn = side.ecn and "E" in segment.flags
         other = self._sides.get(ends[::-1])
         seq = _wide(side.sent, segment.seq)
+        self._mark(segment, seq, side, other, wrong)
         self._numbers(segment, seq, side, other, wrong)
         if "." in segment.flags and other is not None:
             self._acknowledgment(segment, side, other, wrong)
+
+    @staticmethod
+    def _mark(segment: Segment, seq: int, side: _Side, other: _Side | None, wrong: Callable[[str], AuditError]) -> None:
+        """What it says of ECN, before its numbers count."""
+        if "S" in segment.flags:
+            if segment.mark:
+                raise wrong("a SYN is capable")
+        elif segment.mark or "W" in segment.flags:
+            if not segment.payload or seq < side.sent:
+                raise wrong("capable, but not new data")
+            if not side.ecn or other is None or not other.ecn:
+                raise wrong("capable without agreement")
 
     def _numbers(
         self, segment: Segment, seq: int, side: _Side, other: _Side | None, wrong: Callable[[str], AuditError]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
-from pyslirp.sim.link import ETH_HEADER_BYTES, Link, Path, Pipe, Wire
+from pyslirp.sim.link import ETH_HEADER_BYTES, Link, Path, Pipe, Wire, mark
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 
@@ -141,6 +141,21 @@ class Corrupt(Stage):
         return (bytes(wrong),)
 
 
+class Mark(Stage):
+    """Some frames are marked as a congested router does, where their sender takes part (RFC 3168)."""
+
+    def __init__(self, path: Path, probability: float, seed: str | int = 0) -> None:
+        super().__init__(path, seed)
+        self.probability = probability
+
+    def through(self, frame: bytes, now: int) -> Iterable[bytes]:
+        """The frame, marked or not."""
+        del now
+        marked = mark(frame) if self.random.random() < self.probability else None
+        self.hits += marked is not None
+        return (marked or frame,)
+
+
 @dataclass(frozen=True, slots=True)
 class Outage:
     """Between two times, frames that match are lost: "at 3 s drop SYN,ACKs for 500 ms"."""
@@ -211,10 +226,13 @@ class Impairments:
     duplicate: float = 0.0
     corrupt: float = 0.0
     outages: tuple[Outage, ...] = ()
+    mark: float = 0.0
 
     def path(self, seed: str | int) -> Path:
-        """The chain of stages: outages, loss, bursts, corruption, duplication, wire."""
+        """The chain of stages: outages, loss, bursts, corruption, duplication, marks, wire."""
         path: Path = Wire(self.pipe, seed)
+        if self.mark:
+            path = Mark(path, self.mark, seed)
         if self.duplicate:
             path = Duplicate(path, self.duplicate, seed)
         if self.corrupt:

@@ -80,7 +80,7 @@ class Guest(CoreNode):
     """A host with one Ethernet interface.
 
     seed: any number, from which its sequence numbers, ports and identifiers are drawn.  mtu: of its interface, bytes.
-    congestion: of its TCP, as Core.set_congestion.
+    congestion, ecn: of its TCP, as Core.set_congestion and Core.set_ecn.
     With `address` and `net` it is configured by hand, else by DHCP (`start_dhcp`).  `configure6` gives it IPv6, too.
     """
 
@@ -96,9 +96,11 @@ class Guest(CoreNode):
         dns: tuple[IPv4Address, ...] = (),
         hostname: str | None = None,
         congestion: str = "bbr",
+        ecn: bool = False,
     ) -> None:
         super().__init__(Core(seed.to_bytes(16, "big"), bytes(mac), mtu=mtu, forwarding=False))
         self.core.set_congestion(congestion)
+        self.core.set_ecn(ecn)
         self.mac = mac
         self.mtu = mtu
         self.address: IPv4Address | None = None

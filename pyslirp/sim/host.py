@@ -53,7 +53,7 @@ class Gateway(CoreNode):
     """A network of guests at its usual addresses: .2 the gateway, .3 the DNS alias; in IPv6 ::2, ::3 and fe80::2.
 
     seed: any number.  mtu: of the network, bytes.  services: those of pyslirp.services that are to run on it.  net6: its
-    IPv6 prefix; without one IPv6 is off.  congestion: of its TCP, as Core.set_congestion.
+    IPv6 prefix; without one IPv6 is off.  congestion, ecn: of its TCP, as Core.set_congestion and Core.set_ecn.
     """
 
     def __init__(
@@ -66,9 +66,11 @@ class Gateway(CoreNode):
         services: Iterable[Service] = (),
         net6: IPv6Network | None = None,
         congestion: str = "bbr",
+        ecn: bool = False,
     ) -> None:
         super().__init__(Core(seed.to_bytes(16, "big"), bytes(mac), mtu=mtu))
         self.core.set_congestion(congestion)
+        self.core.set_ecn(ecn)
         self.net = net
         self.mtu = mtu
         self.host = net.network_address + 2

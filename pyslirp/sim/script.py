@@ -20,9 +20,10 @@ Words of the host:
     rebase N                   from here on another connection of the same ends: sequence numbers count anew, the guest's
                                from N behind where they began
 
-Settings: `congestion` (`reno`), `mtu` (1500), `reader` (`manual`, or `greedy`: the host reads all at once).  `established
-win N <OPTIONS>` and `opened win N <OPTIONS>` begin with a handshake, of the guest or of the host, with the guest's SYN as
-said; its answer to ours comes after `rtt` (0) seconds; N is the field of the guest's first segment behind it.
+Settings: `congestion` (`reno`), `mtu` (1500), `reader` (`manual`, or `greedy`: the host reads all at once), `ecn` (`off`, or
+`on`: the SYNs ask for it).  `established win N <OPTIONS>` and `opened win N <OPTIONS>` begin with a handshake, of the guest or
+of the host, with the guest's SYN as said; its answer to ours comes after `rtt` (0) seconds; N is the field of the guest's
+first segment behind it.
 
 A `Variation` chooses the initial sequence numbers and the IP version (family.py): a script must hold wherever the numbers
 lie, and over both, so that the tests run each with numbers that wrap within its first bytes, and over IPv6.  `set ip 4` or
@@ -50,6 +51,7 @@ DEFAULTS = {
     "mtu": "1500",
     "reader": "manual",
     "congestion": "reno",
+    "ecn": "off",
     "established": "",
     "opened": "",
     "rtt": "0",
@@ -128,6 +130,7 @@ class Runner:
         self.family = FAMILIES[variation.version]
         self.mtu = int(chosen["mtu"]) + self.family.extra_bytes
         self.congestion = chosen["congestion"]
+        self.ecn = chosen["ecn"] == "on"
         self.greedy = chosen["reader"] == "greedy"
         self.guest, self.far = self.family.guest, self.family.far
         self.way = Way(GUEST_MAC, self.guest, GATEWAY_MAC, self.far)
@@ -149,6 +152,7 @@ class Runner:
         """A gateway that has heard of its guest."""
         core = Core(SEED, bytes(GATEWAY_MAC), mtu=self.mtu)
         core.set_congestion(self.congestion)
+        core.set_ecn(self.ecn)
         self.family.configure(core)
         self.port = core.add_port(self.mtu)
         core.deliver(self.port, [self.family.hello()], now)
@@ -189,11 +193,12 @@ class Runner:
         assert isinstance(wanted, Packet)
         window = min(field << (wanted.options.scale or 0), 65535)
         stamp = f"<TS val {wanted.options.timestamps[0]} ecr 0>" if wanted.options.timestamps else ""
-        lines = [f"+0 < S 0:0(0) win {window} {options}", "+0 serve", "+0 > S. 0:0(0) ack 1 <...>"]
+        ask, yes = ("SEW", "S.E") if self.ecn else ("S", "S.")
+        lines = [f"+0 < {ask} 0:0(0) win {window} {options}", "+0 serve", f"+0 > {yes} 0:0(0) ack 1 <...>"]
         rtt = self.script.settings.get("rtt", "0")
         lines += [f"+{rtt} < . 1:1(0) ack 1 win {field} {stamp}"]
         if theirs:
-            lines = ["+0 open", "+0 > S 0:0(0) <...>", f"+{rtt} < S. 0:0(0) ack 1 win {window} {options}"]
+            lines = ["+0 open", f"+0 > {ask} 0:0(0) <...>", f"+{rtt} < {yes} 0:0(0) ack 1 win {window} {options}"]
             lines += ["+0 > . 1:1(0) ack 1 <...>", f"+0 < . 1:1(0) ack 1 win {field} {stamp}"]
         return parse("\n".join([*lines, "+0 expect connected"]), self.script.name).statements
 

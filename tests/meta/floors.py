@@ -37,7 +37,7 @@ ENGINE_FLOORS = ("base", "stores", "codecs", "tables", "protocols", "core", "edg
 PROTOCOLS = (
     ("target",),
     ("tcp.state",),
-    ("tcp.window", "tcp.rack", "tcp.rate"),
+    ("tcp.window", "tcp.rack", "tcp.rate", "tcp.ecn"),
     ("tcp.options", "tcp.rtt", "tcp.cubic", "tcp.bbr", "tcp.receive", "tcp.scoreboard"),
     ("tcp.congestion", "tcp.transmit"),
     ("tcp.tcb",),

@@ -46,13 +46,20 @@ class Pair:
         back: Impairments | None = None,
         audit: bool = True,
         keep: bool = True,
+        congestion: str = "bbr",
+        ecn: bool = False,
     ) -> None:
         self.mtu = mtu
         self.seed = seed
         self.world = World()
-        self.gateway = Gateway(seed * 2 + 2, mtu=mtu)
+        self.gateway = Gateway(seed * 2 + 2, mtu=mtu, congestion=congestion, ecn=ecn)
         self.guest = Guest(
-            seed * 2 + 1, mtu=mtu, address=self.gateway.net.network_address + 15, router=self.gateway.host
+            seed * 2 + 1,
+            mtu=mtu,
+            address=self.gateway.net.network_address + 15,
+            router=self.gateway.host,
+            congestion=congestion,
+            ecn=ecn,
         )
         self.world.add(self.gateway, self.guest)
         self.auditor = Auditor(mtu, keep=keep)

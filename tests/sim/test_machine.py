@@ -34,12 +34,13 @@ which = st.integers(0, CONNECTIONS_MAX - 1)
 sides = st.sampled_from(["guest", "host"])
 times = st.one_of(st.integers(0, 50), st.integers(0, 3000), st.integers(0, 90_000))  # milliseconds
 links = st.builds(
-    lambda loss, duplicate, corrupt, delay, jitter, reorder: Impairments(
-        Pipe(delay * MILLISECOND_NS, jitter * MILLISECOND_NS, reorder), loss, None, duplicate, corrupt
+    lambda loss, duplicate, corrupt, mark, delay, jitter, reorder: Impairments(
+        Pipe(delay * MILLISECOND_NS, jitter * MILLISECOND_NS, reorder), loss, None, duplicate, corrupt, mark=mark
     ),
     st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.5, 1.0]),
     st.sampled_from([0.0, 0.0, 0.1]),
     st.sampled_from([0.0, 0.0, 0.05]),
+    st.sampled_from([0.0, 0.0, 0.1, 1.0]),
     st.sampled_from([0, 1, 20, 200]),
     st.sampled_from([0, 5, 50]),
     st.booleans(),
@@ -80,9 +81,14 @@ class Connection:
 
 
 class Machine(RuleBasedStateMachine):
-    @initialize(seed=st.integers(0, 1000), mtu=st.sampled_from([576, 1500, 9000, 65520]))
-    def begin(self, seed: int, mtu: int) -> None:
-        self.pair = Pair(seed, mtu=mtu)
+    @initialize(
+        seed=st.integers(0, 1000),
+        mtu=st.sampled_from([576, 1500, 9000, 65520]),
+        congestion=st.sampled_from(["bbr", "cubic", "reno"]),
+        ecn=st.booleans(),
+    )
+    def begin(self, seed: int, mtu: int, congestion: str, ecn: bool) -> None:
+        self.pair = Pair(seed, mtu=mtu, congestion=congestion, ecn=ecn)
         self.connections: list[Connection] = []
         self.opened_at: dict[int, Connection] = {}
 

@@ -73,6 +73,40 @@ def test_a_broken_promise_is_named(reason: str, frames: list[bytes]) -> None:
         auditor.see(frames[-1], 6)
 
 
+def capable(flags: str, seq: int, payload: bytes = b"") -> bytes:
+    """A segment of the guest with ECT(0)."""
+    return build_frame(Segment(flags, ISN_UP + seq, ISN_DOWN + 1, 1000, payload, mark=2), UP)
+
+
+AGREED = up("SEW", 0), down("S.E", 0), up(".", 1)
+
+
+def test_new_data_are_capable_where_both_have_agreed() -> None:
+    auditor = Auditor(1500)
+    for one in (*AGREED, capable(".W", 1, b"a"), up(".", 1, payload=b"a"), capable("F.", 2, b"b")):
+        auditor.see(one, 5)
+    assert auditor.segments == 6
+
+
+@pytest.mark.parametrize(
+    ("reason", "frames"),
+    [
+        ("capable without agreement", [up("SEW", 0), down("S.", 0), capable(".", 1, b"a")]),
+        ("capable without agreement", [up("SEW", 0), up("S", 0), down("S.E", 0), capable(".", 1, b"a")]),
+        ("capable, but not new data", [*AGREED, capable(".", 1)]),
+        ("capable, but not new data", [*AGREED, capable(".", 1, b"a"), capable(".", 1, b"a")]),
+        ("capable, but not new data", [*AGREED, up(".W", 1)]),
+        ("a SYN is capable", [capable("SEW", 0)]),
+    ],
+)
+def test_nothing_else_is_capable(reason: str, frames: list[bytes]) -> None:
+    auditor = Auditor(1500)
+    for one in frames[:-1]:
+        auditor.see(one, 5)
+    with pytest.raises(AuditError, match=reason):
+        auditor.see(frames[-1], 6)
+
+
 def test_good_sack_blocks_pass() -> None:
     assert audited(*SENT, sacking((101, 151), (201, 301))).segments == 7
 

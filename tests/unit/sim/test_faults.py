@@ -15,6 +15,7 @@ from pyslirp.sim.faults import (
     GilbertElliott,
     Impairments,
     Loss,
+    Mark,
     Outage,
     Outages,
     Tap,
@@ -75,6 +76,14 @@ def test_one_bit_behind_the_ethernet_header_is_turned(seed: int) -> None:
     assert wrong[:14] == bytes(14)
 
 
+def test_marks_are_as_likely_as_said_and_only_for_who_takes_part() -> None:
+    plain, capable = (build_frame(Segment(".", 1, 2, 3, b"x", mark=field), WAY) for field in (0, 2))
+    path = Mark(Wire(Pipe()), 0.25, 1)
+    assert through(path, [plain] * 1000) == [plain] * 1000
+    marked = [frame for frame in through(path, [capable] * 1000) if frame != capable]
+    assert 200 < len(marked) == path.hits < 300
+
+
 def test_an_outage_has_a_time_a_match_and_a_number() -> None:
     outage = Outage(10, 20, lambda frame: frame[0] < 100, most=3)
     path = Outages(Wire(Pipe()), [outage])
@@ -105,12 +114,12 @@ def test_flags_are_found_in_frames() -> None:
 
 
 def test_impairments_make_the_chain() -> None:
-    bad = Impairments(Pipe(delay_ns=1), 0.5, (SECOND_NS, SECOND_NS), 0.5, 0.5, (Outage(0, 1),))
+    bad = Impairments(Pipe(delay_ns=1), 0.5, (SECOND_NS, SECOND_NS), 0.5, 0.5, (Outage(0, 1),), 0.5)
     kinds, path = [], bad.path(1)
     while not isinstance(path, Wire):
         kinds.append(type(path))
         path = path.path  # type: ignore[attr-defined]
-    assert kinds == [Outages, Loss, Loss, Corrupt, Duplicate]
+    assert kinds == [Outages, Loss, Loss, Corrupt, Duplicate, Mark]
     assert isinstance(Impairments().path(1), Wire)
 
 

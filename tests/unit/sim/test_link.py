@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyslirp.addresses import Endpoint, Mac
 from pyslirp.sim.clock import MILLISECOND_NS, SECOND_NS
-from pyslirp.sim.link import Link, OversizeError, Pipe, Wire
+from pyslirp.sim.link import Link, OversizeError, Pipe, Wire, mark
+from pyslirp.sim.segment import Segment, Way, build_frame, read_frame
 
 
 def frames(count: int, length: int = 100) -> list[bytes]:
@@ -40,6 +44,37 @@ def test_a_full_queue_drops_the_tail() -> None:
     wire.push(frames(5), 0)
     assert wire.dropped == 3
     assert [frame for _, frame in drained(wire)] == frames(2)
+
+
+WAYS = [
+    Way(Mac(b"a" * 6), Endpoint.of("10.0.2.15", 1), Mac(b"b" * 6), Endpoint.of("10.0.2.2", 2)),
+    Way(Mac(b"a" * 6), Endpoint.of("fd00::15", 1), Mac(b"b" * 6), Endpoint.of("fd00::2", 2)),
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["ipv4", "ipv6"])
+@given(st.integers(0, 3), st.integers(0, 0xFFFFFFFF), st.binary(max_size=9))
+def test_a_mark_is_for_who_takes_part_and_changes_nothing_else(way: Way, field: int, seq: int, payload: bytes) -> None:
+    segment = Segment(".", seq, 2, 3, payload, mark=field)
+    marked = mark(build_frame(segment, way))
+    if field == 0:
+        assert marked is None
+        return
+    assert marked is not None
+    assert read_frame(marked) == (replace(segment, mark=3), way), "and the checksums are right"
+
+
+def test_only_tcp_over_ip_is_marked() -> None:
+    assert mark(b"\xff" * 12 + b"\x08\x06" + b"\xff" * 46) is None
+
+
+def test_a_long_queue_marks() -> None:
+    one = build_frame(Segment(".", 1, 2, 3, bytes(46), mark=2), WAYS[0])
+    assert len(one) == 100
+    wire = Wire(Pipe(rate_bits=8000, mark_bytes=150))
+    wire.push([one] * 4, 0)
+    assert [found[0].mark for _, frame in drained(wire) if (found := read_frame(frame))] == [2, 2, 3, 3]
+    assert (wire.marked, wire.dropped, wire.longest) == (2, 0, 400)
 
 
 @given(st.integers(0, 5 * MILLISECOND_NS), st.integers(0, 99))

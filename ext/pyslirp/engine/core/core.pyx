@@ -144,6 +144,11 @@ cdef class Core:
             raise ValueError(f"congestion control is one of {', '.join(_CONGESTION)}")
         self.w.tcp.congestion = <CongestionKind><int>_CONGESTION.index(name)
 
+    def set_ecn(self, asks: bool) -> None:
+        """Do our SYNs ask for explicit congestion notification (RFC 3168), from now on?  Where nothing is said they do not;
+        a peer that asks is told yes in any case."""
+        self.w.tcp.asks_ecn = asks
+
     def add_address(self, address: bytes) -> None:
         """One more address of our own: answered by ARP or Neighbour Discovery, and echo.
 
@@ -517,7 +522,7 @@ cdef dict _describe(Flow *flow):
     if key.protocol == PROTO_TCP:
         t = <Tcp *>flow.body
         out.update(state=TCP_STATES[t.state], receive_queue=bq_length(&t.rcv.queue), send_queue=bq_length(&t.snd.queue),
-                   receive_limit=t.rcv.limit, ecn=bool(t.ecn), user_timeout=t.user_timeout, srtt=t.rtt.srtt, cwnd=t.cc.window.cwnd,
+                   receive_limit=t.rcv.limit, ecn=bool(t.ecn.agreed), user_timeout=t.user_timeout, srtt=t.rtt.srtt, cwnd=t.cc.window.cwnd,
                    ssthresh=t.cc.window.ssthresh, pace=t.cc.window.pace, snd_wnd=t.snd.wnd, rcv_wnd=t.rcv.adv - t.rcv.nxt,
                    mss=t.snd.mss, sack=bool(t.sack), timestamps=bool(t.timestamps), in_flight=t.snd.nxt - t.snd.una)
     else:

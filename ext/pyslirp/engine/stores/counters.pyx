@@ -114,6 +114,7 @@ _TABLE = (
     ("tcp.rto", "The retransmission timer ran out (RFC 6298)."),
     ("tcp.spurious_rto", "A retransmission timeout found to have been needless."),
     ("tcp.spurious_recovery", "A loss repaired that was found to have been none."),
+    ("tcp.ecn_reduced", "A congestion window reduced because a guest told of marked packets (ECE of RFC 3168)."),
     ("tcp.probe", "A probe of a zero window, or of the tail of a flight."),
     ("tcp.timed_out", "A connection given up because the guest answered nothing any more."),
     ("tcp.no_memory", "Bytes not taken because the memory limit was reached."),

@@ -13,7 +13,7 @@ cdef enum CongestionKind:
 
 cdef union CongestionModel:
     u64 credit                  # Reno: bytes acknowledged towards the next increase (appropriate byte counting)
-    Cubic cubic
+    Cubic[2] cubic              # now, and before the last reduction, to be restored with the windows
     Bbr bbr
 
 cdef struct Congestion:
@@ -29,7 +29,10 @@ cdef struct Congestion:
 cdef void cc_init(Congestion *c, CongestionKind kind, u32 mss, ns_t now) noexcept nogil
 cdef void cc_delivered(Congestion *c, const Delivery *d, ns_t now) noexcept nogil   # once a batch with ACKs; after cc_lost or cc_recovered
 cdef void cc_sent(Congestion *c, u64 length) noexcept nogil                         # in fast recovery, with SACK
-cdef void cc_lost(Congestion *c, u64 flight, ns_t now) noexcept nogil           # found by time, SACK or duplicate ACKs: once a recovery
+# Found by time, SACK or duplicate ACKs: once a recovery.  reduce: False where a mark has already reduced the window that it was lost from.
+cdef void cc_lost(Congestion *c, u64 flight, bint reduce, ns_t now) noexcept nogil
+cdef bint cc_heeds_marks(const Congestion *c) noexcept nogil                    # may data say that they are ECN-capable?
+cdef void cc_marked(Congestion *c, u64 flight, ns_t now) noexcept nogil         # ECE: once a window (RFC 3168 section 6.1.2)
 cdef void cc_timed_out(Congestion *c, u64 flight, bint first, ns_t now) noexcept nogil  # RTO; first: not a repeated one
 cdef void cc_recovered(Congestion *c, ns_t now) noexcept nogil                  # the recovery point was acknowledged
 cdef void cc_undo(Congestion *c, ns_t now) noexcept nogil                       # the recovery was for nothing (RFC 4015)

@@ -8,7 +8,10 @@ Recovery of Reno and CUBIC.  With SACK the window follows proportional rate redu
 the slow-start bound only while SND.UNA moves and nothing more is lost): for what is delivered a share is sent, so that the
 flight has come down to ssthresh when the recovery ends, without a pause first.  Without SACK it is ssthresh at once.
 
-A recovery that was for nothing is taken back (RFC 4015): cwnd and ssthresh are what they were.
+A mark (RFC 3168) reduces as a loss does, by the same way down (RFC 5681 for Reno, RFC 9438 4.6 for CUBIC), and is never taken back.
+BBR does not heed marks, see ecn.pyx.
+
+A recovery that was for nothing is taken back (RFC 4015): cwnd and ssthresh are what they were, and CUBIC's curve (RFC 9438 4.9.1).
 
 BBR is in bbr.pyx, CUBIC's growth in cubic.pyx.  Only BBR paces.
 """
@@ -38,7 +41,8 @@ cdef void cc_init(Congestion *c, CongestionKind kind, u32 mss, ns_t now) noexcep
     if kind == BBR:
         bbr_init(&c.model.bbr, now)
     elif kind == CUBIC:
-        cubic_init(&c.model.cubic)
+        cubic_init(&c.model.cubic[0])
+        cubic_init(&c.model.cubic[1])
     else:
         c.model.credit = 0
 
@@ -80,7 +84,7 @@ cdef void cc_delivered(Congestion *c, const Delivery *d, ns_t now) noexcept nogi
             _reduce(c, d)
     elif d.bytes:
         if c.kind == CUBIC:
-            cubic_delivered(&c.model.cubic, &c.window, d, now)
+            cubic_delivered(&c.model.cubic[0], &c.window, d, now)
         else:
             _reno(c, d)
 
@@ -94,21 +98,43 @@ cdef void _reduced(Congestion *c, u64 flight) noexcept nogil:
     c.prior_cwnd = c.window.cwnd
     c.prior_ssthresh = c.window.ssthresh
     if c.kind == CUBIC:
-        cubic_lost(&c.model.cubic, &c.window, flight)
+        c.model.cubic[1] = c.model.cubic[0]
+        cubic_lost(&c.model.cubic[0], &c.window, flight)
     elif c.kind == RENO:
         c.window.ssthresh = max(flight // 2, 2 * <u64>c.window.mss)
         c.model.credit = 0
 
 
-cdef void cc_lost(Congestion *c, u64 flight, ns_t now) noexcept nogil:
-    _reduced(c, flight)
-    if c.kind == BBR:
-        bbr_lost(&c.model.bbr, &c.window)
-        return
+cdef void _come_down(Congestion *c, u64 flight) noexcept nogil:
+    """To ssthresh, by proportional rate reduction from here."""
     c.window.cwnd = c.window.ssthresh
     c.prr_delivered = 0
     c.prr_out = 0
     c.prr_flight = max(flight, <u64>1)
+
+
+cdef void cc_lost(Congestion *c, u64 flight, bint reduce, ns_t now) noexcept nogil:
+    if reduce:
+        _reduced(c, flight)
+    if c.kind == BBR:
+        bbr_lost(&c.model.bbr, &c.window)
+    else:
+        _come_down(c, flight)
+
+
+cdef bint cc_heeds_marks(const Congestion *c) noexcept nogil:
+    return c.kind != BBR
+
+
+cdef void cc_marked(Congestion *c, u64 flight, ns_t now) noexcept nogil:
+    if c.kind == BBR:
+        return
+    _reduced(c, flight)
+    c.prior_cwnd = c.window.ssthresh            # no retransmission can prove it needless
+    c.prior_ssthresh = c.window.ssthresh
+    if c.kind == CUBIC:
+        c.model.cubic[1] = c.model.cubic[0]
+    _come_down(c, flight)
 
 
 cdef void cc_timed_out(Congestion *c, u64 flight, bint first, ns_t now) noexcept nogil:
@@ -127,12 +153,15 @@ cdef void cc_recovered(Congestion *c, ns_t now) noexcept nogil:
 
 
 cdef void cc_undo(Congestion *c, ns_t now) noexcept nogil:
+    cdef bint reducing = c.prr_flight != 0
     c.prr_flight = 0
     if c.prior_cwnd == 0:
         return
     if c.kind == BBR:
         bbr_undo(&c.model.bbr, &c.window)
-    c.window.cwnd = max(c.window.cwnd, c.prior_cwnd)
+    elif c.kind == CUBIC:
+        c.model.cubic[0] = c.model.cubic[1]
+    c.window.cwnd = c.prior_cwnd if reducing else max(c.window.cwnd, c.prior_cwnd)
     c.window.ssthresh = max(c.window.ssthresh, c.prior_ssthresh)
     c.prior_cwnd = 0
 
@@ -159,7 +188,8 @@ cdef class _Congestion:
     def __cinit__(self, mss: int, kind: str = "reno") -> None:
         cc_init(&self.c, <CongestionKind><int>NAMES.index(kind), mss, 0)
 
-    def acked(self, acked: int, limited: bool = True, now: int = 0, *, flight: int = 0, lost: int = 0, recovering: bool = False) -> None:
+    def acked(self, acked: int, limited: bool = True, now: int = 0, *, flight: int = 0, lost: int = 0, recovering: bool = False,
+              srtt: int = 0) -> None:
         cdef Delivery d
         d.bytes = acked
         d.total = acked
@@ -173,14 +203,17 @@ cdef class _Congestion:
         d.recovering = recovering
         d.timed_out = False
         d.rtt = 0
-        d.srtt = 0
+        d.srtt = srtt
         cc_delivered(&self.c, &d, now)
 
     def sent(self, length: int) -> None:
         cc_sent(&self.c, length)
 
-    def lost(self, flight: int, now: int = 0) -> None:
-        cc_lost(&self.c, flight, now)
+    def lost(self, flight: int, now: int = 0, *, reduce: bool = True) -> None:
+        cc_lost(&self.c, flight, reduce, now)
+
+    def marked(self, flight: int, now: int = 0) -> None:
+        cc_marked(&self.c, flight, now)
 
     def timed_out(self, flight: int, first: bool = True, now: int = 0) -> None:
         cc_timed_out(&self.c, flight, first, now)

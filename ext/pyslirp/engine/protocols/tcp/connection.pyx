@@ -9,7 +9,7 @@ bytes before it are delivered, the host's end of stream becomes FIN, a reset on 
 urgent data: the byte before the guest's urgent pointer (as everybody counts it, RFC 6093 section 3.1) goes out with MSG_OOB,
 the host's mark becomes an urgent pointer, and to a Python handler it is a byte like any other.
 
-Asked for, not offered: explicit congestion notification (RFC 3168; Linux's tcp_ecn = 2) and a user timeout (RFC 5482).
+Asked for, not offered: explicit congestion notification (RFC 3168; ecn.pyx) and a user timeout (RFC 5482).
 
 Life.  Guest opens: tcp_hold (HELD) - the core asks for a verdict and connects - tcp_host_connected (SYN_RCVD) - the guest's
 ACK (ESTABLISHED).  Host opens: tcp_open (SYN_SENT) - SYN,ACK (ESTABLISHED).  The end: CLOSED by the table in state.pyx, and
@@ -29,15 +29,17 @@ from pyslirp.engine.base.seq cimport seq_wide
 from pyslirp.engine.base.status cimport (
     OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_CHALLENGE_ACK, TCP_CHALLENGE_LIMITED, TCP_OLD_TIMESTAMP,
     TCP_OUT_OF_ORDER, TCP_OUT_OF_WINDOW, TCP_RST_INVALID, TCP_RST_RECEIVED, TCP_RST_SENT, Status)
-from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Packet
-from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_init
+from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Packet
+from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_heeds_marks, cc_init
+from pyslirp.engine.protocols.tcp.ecn cimport (
+    ecn_established, ecn_flags, ecn_heard_syn, ecn_received, ecn_syn_flags, ecn_told)
 from pyslirp.engine.protocols.tcp.options cimport (
     MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
     RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
     rcv_init, rcv_reported, rcv_sack_blocks, rcv_segment)
 from pyslirp.engine.protocols.tcp.recovery cimport (
-    recovery_began, recovery_duplicate_ack, recovery_new_ack, recovery_repeated_ack, recovery_sacks)
+    recovery_began, recovery_duplicate_ack, recovery_marked, recovery_new_ack, recovery_repeated_ack, recovery_sacks)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_timeout, rtt_ts_clock
 from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_all
 from pyslirp.engine.protocols.tcp.state cimport (
@@ -116,7 +118,7 @@ cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept 
         t.rcv.limit = min(t.rcv.limit, <u32>65535)
         t.rcv.limit_first = t.rcv.limit
     t.user_timeout = o.user_timeout
-    t.ecn = syn.tcp_flags & (TCP_SYN | TCP_ACK | TCP_ECE | TCP_CWR) == TCP_SYN | TCP_ECE | TCP_CWR     # RFC 3168 section 6.1.1
+    ecn_heard_syn(&t.ecn, syn.tcp_flags)
     t.sack = o.sack_permitted
     t.timestamps = o.has_timestamps
     if t.timestamps:
@@ -149,6 +151,7 @@ cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     t.scaling = True
     t.sack = True
     t.timestamps = True
+    t.ecn.asks = env.asks_ecn
     tcp_enter(t, EV_CONNECT)
 
 
@@ -247,13 +250,13 @@ cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
 cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil:
     """One segment with `length` bytes of the send queue; False when the link has no room."""
     cdef TcpSegment segment
+    cdef bint fresh = length and seq >= t.snd.nxt
     segment.tos = 0
     segment.urgent = 0
     if flags & TCP_SYN:
-        if t.ecn:
-            flags |= TCP_ECE                    # only ever in a SYN,ACK: we answer, we do not ask
-    elif t.ecn_echo:
-        flags |= TCP_ECE
+        flags |= ecn_syn_flags(&t.ecn, flags & TCP_ACK, t.tries)
+    elif t.ecn.agreed:
+        flags |= ecn_flags(&t.ecn, fresh, &segment.tos)
     if t.urgent_out > seq and not flags & TCP_SYN:
         flags |= TCP_URG
         segment.urgent = <u16>min(t.urgent_out - seq, <u64>65535)
@@ -269,6 +272,8 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
         t.blocked = True
         t.rcv.ack_now = t.rcv.ack_now or flags & TCP_ACK != 0
         return False
+    if fresh:
+        t.ecn.cwr = False
     if flags & TCP_ACK:
         t.rcv.ack_now = False
         t.rcv.unacked_bytes = 0
@@ -307,6 +312,7 @@ cdef void _established(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil
     # What the timer did to the handshake says nothing about data; only when it fired more than once do they begin with a
     # single segment (RFC 6928 section 2), and with a longer timeout (RFC 6298 5.7).
     cc_init(&t.cc, env.congestion, t.snd.mss, now)
+    ecn_established(&t.ecn, cc_heeds_marks(&t.cc))
     recovery_began(t)
     if t.tries > 1:
         t.cc.window.cwnd = t.snd.mss
@@ -369,6 +375,8 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
         _challenge(env, flow, t, now)           # RFC 5961 section 5.2
         return False
     _take_window(t, p, seq, ack)
+    if ack >= t.snd.una and ecn_told(&t.ecn, p.tcp_flags, ack):
+        recovery_marked(t)
     if ack > t.snd.una:
         if recovery_new_ack(env, t, ack, o, now):
             _fin_acknowledged(t, now)
@@ -439,6 +447,7 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
     count(env.counters, TCP_OUT_OF_WINDOW)
     if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
         t.rcv.ack_now = True
+        ecn_heard_syn(&t.ecn, p.tcp_flags)
         if p.tcp_flags & TCP_ACK:               # the second half of a simultaneous open
             _take_ack(env, flow, t, p, o, seq, now)
         else:
@@ -462,10 +471,7 @@ cdef void _take_text(TcpEnv *env, Tcp *t, const Packet *p, u64 seq, ns_t now) no
     cdef Status status
     if p.payload_bytes:
         rcv_heard(&t.rcv, now, rtt_timeout(&t.rtt))
-    if t.ecn and p.tcp_flags & TCP_CWR:
-        t.ecn_echo = False                      # RFC 3168 section 6.1.3: before the mark of the same packet
-    if t.ecn and p.tos & 3 == 3 and p.payload_bytes:
-        t.ecn_echo = True
+    ecn_received(&t.ecn, p.tcp_flags, p.tos, p.payload_bytes)
     status = rcv_segment(&t.rcv, &env.arena, seq, p.payload, p.payload_bytes, p.tcp_flags & TCP_FIN != 0)
     if p.offload != NULL and p.offload.gso_bytes:           # several segments in one
         t.rcv.segment_bytes = max(segment_bytes, p.offload.gso_bytes)

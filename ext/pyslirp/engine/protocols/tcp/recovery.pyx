@@ -8,6 +8,9 @@ Recovery begins with the first loss, and ends when everything that was in flight
 told by time (RACK), the end of a flight is probed (TLP), and a lost retransmission is found as well.  Without: three duplicate ACKs
 (RFC 5681, RFC 6582), limited transmit (RFC 3042).  Either way the retransmission timer (RFC 6298) is the last resort.
 
+Marks (RFC 3168) that an ACK tells of reduce the window without a recovery: until what was in flight then is acknowledged, it comes
+down as in one, and a loss among that reduces nothing more.
+
 Undoing (RFC 4015).  A retransmission was for nothing when the ACK that moves SND.UNA echoes a timestamp from before it (RFC 3522),
 or when D-SACKs (RFC 2883) tell that the guest had all that was sent again.  Then cwnd and ssthresh are what they were, and
 nothing is held lost any more.  A D-SACK also widens RACK's window, so that the same reordering is not taken for loss again.
@@ -18,8 +21,10 @@ sent because of a lost ACK is told from one that repaired a loss only where D-SA
 
 from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u32, u64
 from pyslirp.engine.base.seq cimport seq_wide
-from pyslirp.engine.base.status cimport TCP_FAST_RETRANSMIT, TCP_RTO, TCP_SPURIOUS_RECOVERY, TCP_SPURIOUS_RTO
-from pyslirp.engine.protocols.tcp.congestion cimport cc_delivered, cc_lost, cc_recovered, cc_sent, cc_timed_out, cc_undo
+from pyslirp.engine.base.status cimport TCP_ECN_REDUCED, TCP_FAST_RETRANSMIT, TCP_RTO, TCP_SPURIOUS_RECOVERY, TCP_SPURIOUS_RTO
+from pyslirp.engine.protocols.tcp.congestion cimport (
+    cc_delivered, cc_lost, cc_marked, cc_recovered, cc_sent, cc_timed_out, cc_undo)
+from pyslirp.engine.protocols.tcp.ecn cimport ecn_reduced
 from pyslirp.engine.protocols.tcp.options cimport TcpOptions
 from pyslirp.engine.protocols.tcp.rack cimport (
     rack_probe_timeout, rack_recovered, rack_round, rack_spurious, rack_was_repeated, rack_window)
@@ -44,6 +49,7 @@ cdef void _hear(Tcp *t) noexcept nogil:
     flight = snd_flight(&t.snd)
     t.heard.any = True
     t.heard.moved = False
+    t.heard.marked = False
     t.heard.repeated = False
     t.heard.before = flight
     t.heard.delivered = t.snd.board.rate.delivered
@@ -147,6 +153,11 @@ cdef void recovery_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noe
             t.heard.rtt = now - t.snd.board.heard_sent if now > t.snd.board.heard_sent else 1
 
 
+cdef void recovery_marked(Tcp *t) noexcept nogil:
+    _hear(t)
+    t.heard.marked = True
+
+
 cdef void recovery_repeated_ack(Tcp *t) noexcept nogil:
     _hear(t)
     t.heard.repeated = True
@@ -166,6 +177,19 @@ cdef void recovery_duplicate_ack(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
 
 # -- the judgment -----------------------------------------------------------------------------------------------------
 
+cdef void _reduce(Tcp *t, ns_t now) noexcept nogil:
+    """The congestion window, for a loss; unless it was for a mark on what was in flight together with it (RFC 3168 section 6.1.2)."""
+    cc_lost(&t.cc, t.snd.nxt - t.snd.una, not t.ecn.reducing, now)
+    ecn_reduced(&t.ecn, t.snd.nxt, False)
+
+
+cdef void _heed_marks(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
+    if t.ecn.capable:
+        count(env.counters, TCP_ECN_REDUCED)
+        cc_marked(&t.cc, max(t.heard.before, snd_flight(&t.snd)), now)
+    ecn_reduced(&t.ecn, t.snd.nxt, True)        # nothing of ours can have been marked, but CWR ends the guest's echo
+
+
 cdef void _begin(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     count(env.counters, TCP_FAST_RETRANSMIT)
     t.snd.recovering = True
@@ -175,7 +199,7 @@ cdef void _begin(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     t.undo.at = 0
     t.undo.owed_bytes = 0
     t.undo.top = t.snd.nxt
-    cc_lost(&t.cc, t.snd.nxt - t.snd.una, now)
+    _reduce(t, now)
     if not t.sack:
         t.cc.prr_flight = 0                     # without SACK it is the whole reduction at once
 
@@ -207,7 +231,7 @@ cdef void _judge_probe(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     elif t.snd.una > t.snd.board.rack.probe:
         t.snd.board.rack.probe = 0
         if not t.snd.recovering:
-            cc_lost(&t.cc, t.snd.nxt - t.snd.una, now)
+            _reduce(t, now)
             cc_recovered(&t.cc, now)
     elif t.heard.repeated:
         t.snd.board.rack.probe = 0
@@ -226,7 +250,7 @@ cdef void _adapt(Tcp *t, bint ended, ns_t now) noexcept nogil:
     d.rate = sample.bytes_per_second
     d.rate_limited = sample.limited
     d.limited = (t.heard.limited or t.snd.recovering) and not ended     # what ended a recovery opens no window
-    d.recovering = t.snd.recovering and not t.snd.timed_out
+    d.recovering = (t.snd.recovering and not t.snd.timed_out) or t.ecn.reducing
     d.timed_out = t.snd.recovering and t.snd.timed_out
     d.rtt = t.heard.rtt
     d.srtt = t.rtt.srtt
@@ -246,11 +270,17 @@ cdef void recovery_judge(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
         if t.snd.recovering and t.snd.una >= t.snd.recover:
             ended = not t.snd.timed_out
             _end(t, now)
+    if t.ecn.reducing and t.snd.una >= t.ecn.point:
+        t.ecn.reducing = False
+        ended = True
+        cc_recovered(&t.cc, now)
     _judge_probe(env, t, now)
     if t.sack and news:
         _find_losses(env, t, now)
     if t.snd.board.lost_bytes and not t.snd.recovering:
         _begin(env, t, now)
+    elif t.heard.marked and not t.snd.recovering:
+        _heed_marks(env, t, now)
     _adapt(t, ended, now)
     if t.heard.moved:
         t.snd.duplicates = 0                    # no duplicate (RFC 6675 section 5)
@@ -260,7 +290,7 @@ cdef void recovery_judge(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
 
 
 cdef void recovery_sent(Tcp *t, u32 length, bint again, ns_t now) noexcept nogil:
-    if t.snd.recovering and not t.snd.timed_out:
+    if (t.snd.recovering and not t.snd.timed_out) or t.ecn.reducing:
         cc_sent(&t.cc, length)
     if again and t.snd.recovering:
         if t.undo.at == 0:
@@ -276,7 +306,8 @@ cdef void recovery_timeout(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
     if t.snd.una == t.snd.iss:
         t.tries += 1                            # of the handshake: no data, nothing about a window
     else:
-        cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, first, now)
+        cc_timed_out(&t.cc, t.snd.nxt - t.snd.una, first and not t.ecn.reducing, now)
+        ecn_reduced(&t.ecn, t.snd.nxt, False)
     if t.sack and t.snd.una > t.snd.iss:
         board_lose_late(&t.snd.board, t.snd.mss, rack_window(&t.snd.board.rack, t.rtt.srtt, True), now)
     else:

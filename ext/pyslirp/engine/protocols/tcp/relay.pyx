@@ -224,7 +224,7 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         _resume(t, flow, now)
     most = _most(env, flow, t)
     while True:
-        snd_next(&t.snd, t.cc.window.cwnd, t.snd.mss if t.snd.board.lost_bytes and most > t.snd.mss else most, force, &next)
+        snd_next(&t.snd, t.cc.window.cwnd, min(most, t.snd.mss) if t.snd.board.lost_bytes or t.ecn.cwr else most, force, &next)
         if next.kind == SEGMENT_NONE:
             break
         if not snd_ready(&t.snd, &next):

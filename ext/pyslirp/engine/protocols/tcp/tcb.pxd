@@ -7,6 +7,7 @@ from pyslirp.engine.base.ints cimport i32, i64, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.protocols.target cimport HostOps
 from pyslirp.engine.protocols.tcp.congestion cimport Congestion, CongestionKind
+from pyslirp.engine.protocols.tcp.ecn cimport Ecn
 from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX
 from pyslirp.engine.protocols.tcp.receive cimport PieceArena, TcpReceive
 from pyslirp.engine.protocols.tcp.rtt cimport Rtt
@@ -65,12 +66,14 @@ cdef struct TcpEnv:
     HostOps host
     Counters *counters
     CongestionKind congestion   # of connections from now on
+    bint asks_ecn               # our SYN asks for ECN; of connections from now on, too
     PieceArena arena
 
 # What ACKs have told since the last run; recovery_judge draws the conclusions, once a batch.
 cdef struct Heard:
     bint any
     bint moved                  # SND.UNA has
+    bint marked                 # packets of ours were, since the congestion window was last reduced (RFC 3168)
     bint repeated               # an ACK that moved nothing, and told of nothing new (RFC 8985 7.4.2)
     bint limited                # cwnd was the limit when the batch began
     u64 before                  # in flight when the batch began
@@ -112,9 +115,7 @@ cdef struct Tcp:
     ns_t at_ack                 # delayed ACK
     ns_t at_life                # handshake limit, keepalive, 2MSL
     u32 tries                   # handshake retransmissions, or keepalive probes without an answer
-    bint ecn                    # agreed (RFC 3168): the guest has asked, and we have said yes
-    bint ecn_echo               # a packet was marked on its way to us: ECE in every ACK until the guest's CWR
-    bint ecn_cwr                # our congestion window was reduced for a mark: CWR in the next new data
+    Ecn ecn
     u64 urgent_in               # wide sequence number of the guest's last urgent byte, until the host has it; 0: none
     u64 urgent_out              # SND.UP: one past the host's last urgent byte, until the guest has it; 0: none
     u32 mss_whole               # what the handshake gave, while the path carries less (path.pyx); 0: it carries all
