@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyslirp.addresses import Address, Endpoint, Mac, pack, unpack
+from pyslirp.addresses import Address, Endpoint, Mac, pack
 from pyslirp.config.guestfwd import default_server
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.smb import PORTS as SMB_PORTS
@@ -27,8 +27,8 @@ from pyslirp.dispatch import Dispatcher, Punt
 from pyslirp.engine.core.core import Core
 from pyslirp.engine.reactor import Engine
 from pyslirp.errors import ClosedError, ForwardError
-from pyslirp.events import Event, FlowDenied, FlowOpened, LinkDown, LinkUp
-from pyslirp.flows import ServedStream, ends_of
+from pyslirp.events import Event, LinkDown, LinkUp
+from pyslirp.flows import ServedStream
 from pyslirp.forwards import Forwards
 from pyslirp.guestfwd import GuestForwards
 from pyslirp.host.command import Commands
@@ -42,13 +42,14 @@ from pyslirp.nat.targets import Targets
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
+from pyslirp.outbound import Outbound
 from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
 from pyslirp.services.dhcp import DhcpService
 from pyslirp.services.dns import DnsService
 from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
 from pyslirp.snapshot import flows_of, neighbors_of
-from pyslirp.verdicts import NUMBERS, PROTOCOLS, TCP, UDP, Allow, Attach, Deny, FlowName, How, Verdict
+from pyslirp.verdicts import FlowName, Verdict
 
 if TYPE_CHECKING:
     from pyslirp.services.tftp import TftpService
@@ -62,7 +63,6 @@ BAD_LENGTH = "a frame of {} bytes is announced; 14 to 69632 are possible: is thi
 _log = RateLimited(logging.getLogger("pyslirp.stack"))
 
 AnyLink = TypeVar("AnyLink", bound=Link)
-PROHIBITED = Deny(How.PROHIBITED, "ping sockets are not permitted")
 
 
 @dataclass(slots=True)
@@ -117,7 +117,6 @@ class Stack:
         self._backlog: list[Punt] = []
         self._working = False
         self._closed = False
-        self._told_of_ping = False
         self._dispatcher = Dispatcher(self.core, self.engine.now, self.bus, self._new_flow, self._link_lost)
         self.forwards = Forwards(
             config,
@@ -136,6 +135,7 @@ class Stack:
             Commands(self, self.call_later, RateLimited(logging.getLogger("pyslirp.guestfwd"))),
             self._dispatcher.endings,
         )
+        self._outbound = Outbound(self.engine, self.bus, self._decide)
         self._upstream = Upstream(self, self._resolved)
         self._dispatcher.resolving = self._upstream
         self._dns: DnsService | None = None
@@ -418,53 +418,10 @@ class Stack:
     def _new_flow(self, flow: int, name: FlowName, ttl: int) -> None:
         del ttl  # the engine remembers it with the flow
         if not self.servers.answer(flow, name):
-            self._carry_out(flow, name, self.guestfwd.decide(name) or self.targets.decide(name))
+            self._outbound.open(flow, name)
 
-    def _carry_out(self, flow: int, name: FlowName, verdict: Verdict) -> None:
-        if isinstance(verdict, Allow):
-            verdict = self._connect(flow, name, verdict) or verdict
-        elif isinstance(verdict, Attach):
-            verdict = self._attach(flow, name, verdict) or verdict
-        if isinstance(verdict, Deny):
-            self.core.deny(flow, verdict.how, self.engine.now())
-            if len(self.bus):
-                self._publish(FlowDenied(self.engine.now(), PROTOCOLS[name.protocol], *ends_of(name), verdict.reason))
-
-    def _connect(self, flow: int, name: FlowName, verdict: Allow) -> Deny | None:
-        """Open the host's side; a Deny where it cannot be (where the host refuses a socket, the engine has said so)."""
-        if name.protocol == TCP:
-            error = self.engine.connect_stream(flow, verdict.address, verdict.port, flow)
-        elif name.protocol == UDP:
-            error = self.engine.connect_datagram(flow, verdict.address, verdict.port, flow)
-        else:
-            try:
-                error = self.engine.connect_echo(flow, verdict.address, flow)
-            except PermissionError:
-                self._tell_of_ping()
-                return PROHIBITED
-        if error:
-            return Deny(How.SILENT, os.strerror(error))
-        if len(self.bus):
-            self._opened(flow, name, str(Endpoint(unpack(verdict.address), verdict.port)))
-        return None
-
-    def _attach(self, flow: int, name: FlowName, verdict: Attach) -> Deny | None:
-        """Give a flow the socket that its verdict makes; a Deny where that cannot be."""
-        try:
-            descriptor = verdict.open(flow)
-        except OSError as error:
-            _log.warning("%s: %s", verdict.target, error.strerror)
-            return Deny(How.RESET, f"{verdict.target}: {error.strerror}")
-        if error_number := self.engine.attach_stream(flow, descriptor, flow):
-            os.close(descriptor)
-            return Deny(How.SILENT, os.strerror(error_number))
-        if len(self.bus):
-            self._opened(flow, name, verdict.target)
-        return None
-
-    def _opened(self, flow: int, name: FlowName, target: str) -> None:
-        now = self.engine.now()
-        self._publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
+    def _decide(self, name: FlowName) -> Verdict:
+        return self.guestfwd.decide(name) or self.targets.decide(name)
 
     def set_restrict(self, restrict: bool) -> int:
         """Isolate the guests, or no longer: ``restrict=`` while the network runs.  How many flows were cut.
@@ -482,24 +439,7 @@ class Stack:
                 self._dispatcher.enable(self._dns)
             return 0
         cut = self._dispatcher.disable(self._dns) if self._dns is not None else 0
-        for flow in self.core.flows():
-            if not (flow["inbound"] or flow["served"] or flow["waiting"]) and self._is_denied(flow):
-                self.core.close_flow(flow["flow"], self.engine.now())
-                cut += 1
-        return cut
-
-    def _is_denied(self, flow: dict[str, Any]) -> bool:
-        """Would this flow of a guest to a host socket be refused, were it new?  One that was denied before is not cut."""
-        name = FlowName(NUMBERS[flow["protocol"]], flow["guest"], flow["guest_port"], flow["far"], flow["far_port"])
-        return flow["state"] != "denied" and isinstance(self.guestfwd.decide(name) or self.targets.decide(name), Deny)
-
-    def _tell_of_ping(self) -> None:
-        if not self._told_of_ping:
-            self._told_of_ping = True
-            _log.warning(
-                "guests' pings are refused: this user may not open ping sockets; widen the range of the sysctl "
-                "net.ipv4.ping_group_range, e.g. to '0 2147483647'"
-            )
+        return cut + self._outbound.cut()
 
     def _watch_port(self, guest: Endpoint, changed: Callable[[bool], None]) -> Watch:
         """Ask a guest's port whether it accepts connections (for forwards marked ready)."""

@@ -18,7 +18,7 @@ PYTHON = (
     ("P2", ("engine",)),
     ("P3", ("services", "links", "nat", "policy", "observe", "host")),
     ("P4", ("flows", "settings", "snapshot", "taps", "provision")),
-    ("P4", ("readiness",)),
+    ("P4", ("readiness", "outbound")),
     ("P4", ("forwards",)),
     ("P4", ("dispatch",)),
     ("P4", ("servers", "guestfwd")),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Generator
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from pcapng import FileScanner
@@ -22,7 +22,6 @@ from pyslirp.engine.edge.clock import now
 from pyslirp.errors import ClosedError, ForwardError
 from pyslirp.events import (
     FlowClosed,
-    FlowDenied,
     FlowOpened,
     LeaseGranted,
     LinkDown,
@@ -34,7 +33,6 @@ from pyslirp.links.base import PortSpec
 from pyslirp.observe.log import RateLimited
 from pyslirp.sim.apps import Echo, Transfer
 from pyslirp.stack import Stack
-from pyslirp.verdicts import How
 from tests.unit.loops.handlers import EchoDatagrams, Events, Recorder, Recorders
 from tests.unit.loops.wired_guest import NameServer, Rig, answer, descriptors, taken
 
@@ -175,18 +173,6 @@ def test_udp_reaches_the_hosts_loopback(rig: Rig) -> None:
         assert port.received.popleft() == (Endpoint(GATEWAY, server.getsockname()[1]), b"answer")
 
 
-def test_what_is_refused_is_told(rig: Rig) -> None:
-    events = Events(rig.stack)
-    guest = rig.join()
-    data = Transfer(b"x")
-    guest.connect(IPv4Address("192.0.2.1"), 80, now(), data)
-    rig.stack.targets.restrict = True
-    rig.until(lambda: events.of(FlowDenied))
-    (denied,) = events.of(FlowDenied)
-    assert (denied.protocol, denied.far, denied.reason) == ("tcp", Endpoint(ELSEWHERE, 80), "restrict=on")
-    rig.until(lambda: data.closed)
-
-
 def test_restrict_leaves_dhcp_and_servers() -> None:
     with Rig(Config.build(restrict=True)) as rig, answer() as server:
         guest = rig.join()
@@ -198,53 +184,6 @@ def test_restrict_leaves_dhcp_and_servers() -> None:
         guest.connect(there, 80, now(), served)
         rig.until(lambda: refused.closed and served.received == b"hello")
         assert refused.closed == "refused"
-
-
-class WithoutPing:
-    """The engine, of a user who may not open ping sockets."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def connect_echo(self, *_: object) -> int:
-        raise PermissionError
-
-
-def test_pings_that_the_host_does_not_permit_are_refused_with_one_line(
-    rig: Rig, caplog: pytest.LogCaptureFixture
-) -> None:
-    rig.stack.engine = cast("Any", WithoutPing(rig.stack.engine))
-    events = Events(rig.stack)
-    guest = rig.join()
-    rig.answered(GATEWAY)
-    for last in (1, 2, 3):
-        guest.ping(IPv4Address(f"192.0.2.{last}"), now())
-    rig.until(lambda: len(events.of(FlowDenied)) == 3)
-    assert {event.reason for event in events.of(FlowDenied)} == {"ping sockets are not permitted"}
-    (line,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "net.ipv4.ping_group_range" in line
-
-
-class WithoutSockets(WithoutPing):
-    """The engine, of a process that has no descriptor left."""
-
-    def connect_stream(self, flow: int, *_: object) -> int:
-        self._engine.core.deny(flow, How.RESET, now())
-        return 24  # EMFILE
-
-
-def test_a_flow_for_which_the_host_has_no_socket_is_told_as_refused(rig: Rig) -> None:
-    rig.stack.engine = cast("Any", WithoutSockets(rig.stack.engine))
-    events = Events(rig.stack)
-    data = Transfer(b"x")
-    rig.join().connect(GATEWAY, 80, now(), data)
-    rig.until(lambda: events.of(FlowDenied))
-    assert events.of(FlowDenied)[0].reason == "Too many open files"
-    assert events.of(FlowOpened) == []
-    rig.until(lambda: data.closed)
 
 
 # -- the end -----------------------------------------------------------------------------------------------------------
