@@ -124,7 +124,7 @@ OPTIONS = {
         (
             SERVICES + "test_dns_exchange.py::test_silence_asks_the_next_and_still_takes_a_late_answer",
             INTEROP + "test_netns_dns.py::test_next_resolver_when_the_first_fails",
-            UNIT + "test_stack.py::test_names_are_resolved",
+            UNIT + "test_service_set.py::test_names_are_resolved",
         ),
     ),
     "ipv6-dns": Beside(

@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack
 from pyslirp.config.guestfwd import default_server
@@ -32,9 +32,7 @@ from pyslirp.flows import ServedStream
 from pyslirp.forwards import Forwards
 from pyslirp.guestfwd import GuestForwards
 from pyslirp.host.command import Commands
-from pyslirp.host.resolvers import Resolvers
 from pyslirp.host.smb import Smb
-from pyslirp.host.upstream import Upstream
 from pyslirp.links.base import STREAM_MTU, Link, PortSpec
 from pyslirp.links.connector import Connector
 from pyslirp.links.listener import Listener
@@ -45,14 +43,9 @@ from pyslirp.observe.log import RateLimited
 from pyslirp.outbound import Outbound
 from pyslirp.readiness import StreamFactory, Watch
 from pyslirp.servers import Servers
-from pyslirp.services.dhcp import DhcpService
-from pyslirp.services.dns import DnsService
-from pyslirp.settings import dhcp6_settings, dhcp_settings, router_settings
+from pyslirp.service_set import ServiceSet
 from pyslirp.snapshot import flows_of, neighbors_of
 from pyslirp.verdicts import FlowName, Verdict
-
-if TYPE_CHECKING:
-    from pyslirp.services.tftp import TftpService
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
@@ -136,52 +129,10 @@ class Stack:
             self._dispatcher.endings,
         )
         self._outbound = Outbound(self.engine, self.bus, self._decide)
-        self._upstream = Upstream(self, self._resolved)
-        self._dispatcher.resolving = self._upstream
-        self._dns: DnsService | None = None
-        self._tftp: TftpService | None = None
         self._smb: Smb | None = None
         self._dispatcher.ports = self.servers
         self._at_close: list[Callable[[], None]] = []
-        self._add_services()
-
-    def _add_services(self) -> None:
-        config = self.config
-        if config.network.ipv4:
-            self._dispatcher.add(DhcpService(dhcp_settings(config, self.mtu)))
-        if config.network.ipv6:
-            self._add_ipv6_services()
-        if not config.network.restrict:
-            self._add_dns()
-        if config.boot.tftp is not None:
-            self._add_tftp(config.boot.tftp)
-
-    def _add_dns(self) -> None:
-        config = self.config
-        if config.dns_aliases and config.dns.forward:
-            resolvers = Resolvers(chosen=config.dns.upstream)
-            self._dns = DnsService(config.dns_aliases, resolvers.current, _random16)
-            self._dispatcher.add(self._dns)
-
-    def _add_ipv6_services(self) -> None:
-        from pyslirp.services.dhcp6 import Dhcp6Service  # noqa: PLC0415 - who has no IPv6 need not wait for it
-        from pyslirp.services.router import RouterService  # noqa: PLC0415
-
-        self._dispatcher.add(Dhcp6Service(dhcp6_settings(self.config, self.mac)))
-        router = router_settings(self.config, self.mac, self.mtu)
-        self._dispatcher.add(RouterService(router, _random16, self.engine.now()))
-
-    def _add_tftp(self, path: str) -> None:
-        from pyslirp.host.files import Folder, is_readable_folder  # noqa: PLC0415 - who shares no files need not wait
-        from pyslirp.services.tftp import TftpService  # noqa: PLC0415
-
-        if not is_readable_folder(path):
-            _log.warning("tftp=%s: no folder that can be read; guests find no file until there is one", path)
-        network = self.config.network
-        spoken = ((network.ipv4, network.host), (network.ipv6, network.host6))
-        addresses: list[Address] = [address for is_spoken, address in spoken if is_spoken]
-        self._tftp = TftpService(addresses, Folder(path), lambda: self.mtu, _random16)
-        self._dispatcher.add(self._tftp)
+        self._services = ServiceSet(config, self.mac, self.mtu, self._dispatcher, self, self.engine.now)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -219,13 +170,11 @@ class Stack:
         for callback in self._at_close:
             self._dispatcher.attempt(callback)
         self._dispatcher.close()
-        self._upstream.close()
+        self._services.close()
         self.forwards.close()
         self.guestfwd.close()
         if self._smb is not None:
             self._smb.close()
-        if self._tftp is not None:
-            self._tftp.close()
         for link in self.links:
             self._dispatcher.attempt(link.close)
         for port in tuple(self._ports):
@@ -431,15 +380,8 @@ class Stack:
         """
         self._check()
         self.targets.restrict = restrict
-        self._dispatcher.set_restrict(restrict)
-        if not restrict:
-            if self._dns is None:
-                self._add_dns()
-            else:
-                self._dispatcher.enable(self._dns)
-            return 0
-        cut = self._dispatcher.disable(self._dns) if self._dns is not None else 0
-        return cut + self._outbound.cut()
+        cut = self._services.set_restrict(restrict)
+        return cut + self._outbound.cut() if restrict else cut
 
     def _watch_port(self, guest: Endpoint, changed: Callable[[bool], None]) -> Watch:
         """Ask a guest's port whether it accepts connections (for forwards marked ready)."""
@@ -448,12 +390,6 @@ class Stack:
             return self.servers.connect(guest, factory, target=PROBE)
 
         return Watch(guest, connect, self.call_later, changed)
-
-    # -- resolvers ----------------------------------------------------------------------------------------------------
-
-    def _resolved(self, key: int, message: bytes | None, reason: str) -> None:
-        if self._dns is not None:
-            self._dispatcher.perform(self._dns.answer(key, message, reason, self.engine.now()))
 
     # -- observation --------------------------------------------------------------------------------------------------
 
@@ -491,7 +427,7 @@ class Stack:
 
     def services(self) -> dict[str, dict[str, Any]]:
         """What each service has to tell, by its name."""
-        return {service.name: service.snapshot() for service in self._dispatcher.services}
+        return self._services.snapshot()
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that there is to know, as plain values: links, leases, neighbours, flows, forwards, counters."""
@@ -533,7 +469,3 @@ class Stack:
             "memory": self.core.memory(),
             "engine": self.engine.snapshot(),
         }
-
-
-def _random16() -> int:
-    return int.from_bytes(os.urandom(2))

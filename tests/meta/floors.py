@@ -21,7 +21,7 @@ PYTHON = (
     ("P4", ("readiness", "outbound")),
     ("P4", ("forwards",)),
     ("P4", ("dispatch",)),
-    ("P4", ("servers", "guestfwd")),
+    ("P4", ("servers", "guestfwd", "service_set")),
     ("P4", ("stack",)),
     ("P5", ("loops", "control", "sim")),
     ("P5", ("network",)),  # the library's face, built from a stack and a loop

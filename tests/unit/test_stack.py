@@ -26,7 +26,6 @@ from pyslirp.events import (
     LeaseGranted,
     LinkDown,
     LinkUp,
-    NameResolved,
 )
 from pyslirp.flows import ServedStream
 from pyslirp.links.base import PortSpec
@@ -34,7 +33,7 @@ from pyslirp.observe.log import RateLimited
 from pyslirp.sim.apps import Echo, Transfer
 from pyslirp.stack import Stack
 from tests.unit.loops.handlers import EchoDatagrams, Events, Recorder, Recorders
-from tests.unit.loops.wired_guest import NameServer, Rig, answer, descriptors, taken
+from tests.unit.loops.wired_guest import Rig, answer, descriptors, taken
 
 GATEWAY, DNS, FIRST = (IPv4Address(f"10.0.2.{last}") for last in (2, 3, 15))
 ELSEWHERE = IPv4Address("192.0.2.1")
@@ -81,31 +80,6 @@ def test_guests_reach_one_another(rig: Rig) -> None:
     data = Transfer(b"hello, neighbour")
     first.connect(FIRST + 1, 80, now(), data)
     rig.until(lambda: data.received == b"hello, neighbour")
-
-
-@pytest.mark.parametrize("resolver", ["127.0.0.1", "::1"])
-def test_names_are_resolved(resolver: str) -> None:
-    server = NameServer(ELSEWHERE, resolver)
-    with server.socket, Rig(Config.build(dns_upstream=[server.upstream])) as rig:
-        events = Events(rig.stack)
-        guest = rig.join()
-        lookup = guest.resolve("example.org", now())
-        rig.until(lambda: server.serve() or lookup.done)
-        assert (lookup.addresses, lookup.server, server.asked) == ([ELSEWHERE], DNS, ["example.org."])
-        (resolved,) = events.of(NameResolved)
-        assert (resolved.name, resolved.rcode, resolved.server) == ("example.org", "NOERROR", server.upstream)
-
-
-def test_names_are_resolved_over_tcp() -> None:
-    server = NameServer(ELSEWHERE)
-    with server.socket, Rig(Config.build(dns_upstream=[server.upstream])) as rig:
-        guest = rig.join()
-        query = bytes.fromhex("000c 0102 0100 0001 0000 0000 0000")
-        data = Transfer(query)
-        guest.connect(DNS, 53, now(), data)
-        rig.until(lambda: data.stream and data.stream.ended)
-        assert data.received[2:4] == query[2:4], "a header alone is answered by FORMERR with its id"
-        assert data.received[5] & 0xF == 1
 
 
 def test_tcp_reaches_the_hosts_loopback(rig: Rig) -> None:
