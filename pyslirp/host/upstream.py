@@ -25,6 +25,7 @@ import contextlib
 import errno
 import socket
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -131,29 +132,43 @@ class Upstream:
 _Answered = Callable[[int, bytes | None, str, bool], None]
 
 
-class _UdpAsk:
-    """One datagram out, and whatever comes back to its socket.  Raises OSError when it cannot be sent."""
+class _Exchange(ABC):
+    """One message to a resolver by a socket of its own.  Raises OSError when it cannot be begun."""
 
-    def __init__(self, ask: Ask, watcher: Watcher, answered: _Answered) -> None:
+    def __init__(self, ask: Ask, kind: int, watcher: Watcher, answered: _Answered) -> None:
         self._key = ask.key
         self._watcher = watcher
         self._answered = answered
         self._open = True
-        self._socket = _socket(ask.server.address, socket.SOCK_DGRAM)
+        self._socket = _socket(ask.server.address, kind)
         try:
-            _report_all_errors(self._socket)
-            self._socket.connect(_sockaddr(ask.server))
-            self._socket.send(ask.message)
-            self._token = watcher.watch(self._socket.fileno(), self._readable)
+            self._token = self._begin(ask)
         except BaseException:
             self._socket.close()
             raise
+
+    @abstractmethod
+    def _begin(self, ask: Ask) -> object:
+        """Connect, and watch the socket; the watch's token.  Raises OSError."""
 
     def close(self) -> None:
         if self._open:
             self._open = False
             self._watcher.unwatch(self._token)
             self._socket.close()
+
+
+class _UdpAsk(_Exchange):
+    """One datagram out, and whatever comes back to its socket."""
+
+    def __init__(self, ask: Ask, watcher: Watcher, answered: _Answered) -> None:
+        super().__init__(ask, socket.SOCK_DGRAM, watcher, answered)
+
+    def _begin(self, ask: Ask) -> object:
+        _report_all_errors(self._socket)
+        self._socket.connect(_sockaddr(ask.server))
+        self._socket.send(ask.message)
+        return self._watcher.watch(self._socket.fileno(), self._readable)
 
     def _readable(self) -> None:
         for _ in range(MAX_DATAGRAMS):
@@ -173,30 +188,18 @@ class _UdpAsk:
             self._answered(self._key, message, "answered", False)
 
 
-class _TcpAsk:
-    """One message over a connection of its own, and one back.  Raises OSError when connecting fails at once."""
+class _TcpAsk(_Exchange):
+    """One message over a connection of its own, and one back."""
 
     def __init__(self, ask: Ask, watcher: Watcher, answered: _Answered) -> None:
-        self._key = ask.key
-        self._watcher = watcher
-        self._answered = answered
         self._unsent = len(ask.message).to_bytes(2, "big") + ask.message
         self._received = bytearray()
-        self._open = True
-        self._socket = _socket(ask.server.address, socket.SOCK_STREAM)
-        try:
-            with contextlib.suppress(BlockingIOError):
-                self._socket.connect(_sockaddr(ask.server))
-            self._token = watcher.watch(self._socket.fileno(), self._readable, self._writable)
-        except BaseException:
-            self._socket.close()
-            raise
+        super().__init__(ask, socket.SOCK_STREAM, watcher, answered)
 
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._watcher.unwatch(self._token)
-            self._socket.close()
+    def _begin(self, ask: Ask) -> object:
+        with contextlib.suppress(BlockingIOError):
+            self._socket.connect(_sockaddr(ask.server))
+        return self._watcher.watch(self._socket.fileno(), self._readable, self._writable)
 
     def _writable(self) -> None:
         if not self._open or not self._unsent:
