@@ -44,6 +44,35 @@ def mac(number: int) -> bytes:
     return bytes.fromhex("525400000000")[:4] + number.to_bytes(2, "big")
 
 
+def tcp_segment(
+    flags: int,
+    payload: bytes = b"",
+    *,
+    port: int = 80,
+    source_port: int = 40000,
+    seq: int = 1000,
+    ack: int = 0,
+    window: int = 65535,
+    urgent: int = 0,
+    options: bytes = b"",
+    **fields: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """A segment without its checksum, and the `fields` that are not TCP's."""
+    segment = dpkt.tcp.TCP(
+        sport=source_port,
+        dport=port,
+        seq=seq,
+        ack=ack,
+        flags=flags,
+        win=window,
+        urp=urgent,
+        off=5 + len(options) // 4,
+        data=payload,
+    )
+    segment.opts = options
+    return segment, fields
+
+
 class Net:
     """A core, its clock, and what it has counted."""
 
@@ -168,32 +197,9 @@ class Guest:
     def echo(self, payload: bytes = b"ping", **fields: Any) -> None:
         self.send(self.echo_frame(payload, **fields))
 
-    def tcp_frame(
-        self,
-        flags: int,
-        payload: bytes = b"",
-        *,
-        port: int = 80,
-        source_port: int = 40000,
-        seq: int = 1000,
-        ack: int = 0,
-        window: int = 65535,
-        urgent: int = 0,
-        options: bytes = b"",
-        **fields: Any,
-    ) -> bytes:
-        segment = dpkt.tcp.TCP(
-            sport=source_port,
-            dport=port,
-            seq=seq,
-            ack=ack,
-            flags=flags,
-            win=window,
-            urp=urgent,
-            off=5 + len(options) // 4,
-            data=payload,
-        )
-        segment.opts = options
+    def tcp_frame(self, flags: int, payload: bytes = b"", **fields: Any) -> bytes:
+        """`fields` are those of tcp_segment and of ipv4."""
+        segment, fields = tcp_segment(flags, payload, **fields)
         return self.ipv4(segment, 6, **fields)
 
     def tcp(self, flags: int, payload: bytes = b"", **fields: Any) -> None:

@@ -17,7 +17,7 @@ import dpkt
 from tests.oracle import headers_ipv6
 from tests.oracle.checksum import is_good, pseudo_header
 from tests.oracle.headers_ipv6 import FRAGMENT, ICMPV6, TCP, UDP, echo6, fragment, icmp6, udp6
-from tests.unit.engine.core.guest import MAC, Guest, Net, ip
+from tests.unit.engine.core.guest import MAC, Guest, Net, ip, tcp_segment
 
 GATEWAY6, ALIAS6, FAR6 = "fec0::2", "fec0::3", "2001:db8::34"
 ROUTER, ALIAS_LINK = "fe80::2", "fe80::3"
@@ -93,22 +93,10 @@ class Guest6(Guest):
     def icmp6(self, kind: int, body: bytes = bytes(4), *, code: int = 0, **fields: Any) -> None:
         self.send(self.ipv6(icmp6(kind, body, code), ICMPV6, **fields))
 
-    def tcp6_frame(
-        self,
-        flags: int,
-        payload: bytes = b"",
-        *,
-        port: int = 80,
-        source_port: int = 40000,
-        seq: int = 1000,
-        ack: int = 0,
-        window: int = 65535,
-        options: bytes = b"",
-        **fields: Any,
-    ) -> bytes:
-        offset = 5 + len(options) // 4
-        header = struct.pack("!HHIIBBHHH", source_port, port, seq, ack, offset << 4, flags, window, 0, 0)
-        return self.ipv6(header + options + payload, TCP, **fields)
+    def tcp6_frame(self, flags: int, payload: bytes = b"", **fields: Any) -> bytes:
+        """`fields` are those of tcp_segment and of ipv6."""
+        segment, fields = tcp_segment(flags, payload, **fields)
+        return self.ipv6(bytes(segment), TCP, **fields)
 
     def tcp6(self, flags: int, payload: bytes = b"", **fields: Any) -> None:
         self.send(self.tcp6_frame(flags, payload, **fields))
