@@ -10,16 +10,17 @@ broadcast address, and rules that lead out of the network.  They leave the pool 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from pyslirp.addresses import Address, Mac
 from pyslirp.config import ipv6
-from pyslirp.config.dhcp import DhcpConfig, default_start, default_start6
-from pyslirp.config.dns import DnsConfig, default_dns
+from pyslirp.config.dhcp import DhcpConfig
+from pyslirp.config.dns import DnsConfig
 from pyslirp.config.forward import ForwardConfig, ForwardKey
 from pyslirp.config.guestfwd import GuestForwardKey
-from pyslirp.config.network import DEFAULT_NET, NetworkConfig, default_host
+from pyslirp.config.network import NetworkConfig
+from pyslirp.config.plan import IPV4, IPV6, PLANS, AddressPlan, plan_of
 from pyslirp.config.smb import PORTS, SmbConfig
 from pyslirp.errors import ConfigError
 
@@ -43,10 +44,10 @@ def conflicts(
     network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig, smb: SmbConfig
 ) -> Iterator[Conflict]:
     """Every rule between options that these sections break."""
-    yield from _families(network, dns)
-    yield from _addresses(network, dhcp, dns)
-    yield from _addresses6(network, dhcp, dns)
-    yield from _own_addresses(network, dhcp, dns)
+    yield from _families(network, dhcp, dns)
+    for rules in (_addresses, _own_addresses):
+        for plan in PLANS:
+            yield from rules(plan, network, dhcp, dns)
     yield from _static_leases(network, dhcp, dns)
     yield from _rules(network, dhcp, dns, forward)
     yield from _guest_rules(network, dhcp, dns, forward)
@@ -57,14 +58,15 @@ def _conflict(reads: str, option: str, value: object, reason: str, hint: str = "
     return Conflict(frozenset(reads.split()), ConfigError(option, value, reason, hint))
 
 
-def _families(network: NetworkConfig, dns: DnsConfig) -> Iterator[Conflict]:
+def _families(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
     """QEMU's rules about what is off.  (Addresses that are given and yet the default are refused by stack.py.)"""
-    plan4 = network.net, network.host, dns.address
-    if not network.ipv4 and plan4 != (DEFAULT_NET, default_host(DEFAULT_NET), default_dns(DEFAULT_NET)):
-        yield _conflict("ipv4 net host dns", "ipv4", "off", IPV4_DISABLED)
-    plan6 = network.prefix6, network.host6, dns.address6
-    if not network.ipv6 and plan6 != (ipv6.DEFAULT_PREFIX, ipv6.DEFAULT_HOST6, ipv6.DEFAULT_DNS6):
-        yield _conflict("ipv6 ipv6-net ipv6-host ipv6-dns", "ipv6", "off", IPV6_DISABLED)
+    for plan, option, spoken, reason in (
+        (IPV4, "ipv4", network.ipv4, IPV4_DISABLED),
+        (IPV6, "ipv6", network.ipv6, IPV6_DISABLED),
+    ):
+        net = plan.default_net
+        if not spoken and plan.places(network, dhcp, dns)[:3] != (net, plan.default_host(net), plan.default_dns(net)):
+            yield _conflict(f"{option} {plan.net} {plan.host} {plan.dns}", option, "off", reason)
     if not network.ipv4 and not network.ipv6:
         yield _conflict("ipv4 ipv6", "ipv4", "off", "IPv4 and IPv6 disabled")
     if network.ipv6 and network.mtu is not None and network.mtu < ipv6.MIN_MTU:
@@ -72,46 +74,26 @@ def _families(network: NetworkConfig, dns: DnsConfig) -> Iterator[Conflict]:
         yield _conflict("mtu ipv6", "mtu", network.mtu, reason, "or ipv6=off")
 
 
-def _addresses(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
-    """QEMU's rules for IPv4."""
-    net, host, start = network.net, network.host, dhcp.start
-    if host not in net:
-        yield _conflict("net host", "host", host, "Host doesn't belong to network", f"which is {net}")
-    if network.restrict and dns.address not in net:
-        yield _conflict("net dns restrict", "dns", dns.address, "DNS doesn't belong to network", f"which is {net}")
-    if dns.address == host:
-        hint = _if_default(dns.address, default_dns(net), net)
-        yield _conflict("net host dns", "dns", dns.address, "DNS must be different from host", hint)
-    if start not in net:
-        yield _conflict("net dhcpstart", "dhcpstart", start, "DHCP doesn't belong to network", f"which is {net}")
-    if start in (host, dns.address):
-        reason = "DHCP must be different from host and DNS"
-        hint = _if_default(start, default_start(net), net)
-        yield _conflict("net host dns dhcpstart", "dhcpstart", start, reason, hint)
-
-
-def _addresses6(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
-    """QEMU's two rules for IPv6, and what IPv4 is held to."""
-    net, host, name_server, start = network.prefix6, network.host6, dns.address6, dhcp.start6
+def _addresses(plan: AddressPlan, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
+    """QEMU's rules, of which it has two for IPv6; we hold both to all of them."""
+    net, host, name_server, start = plan.places(network, dhcp, dns)
     which = f"which is {net}"
     if host not in net:
-        yield _conflict("ipv6-net ipv6-host", "ipv6-host", host, "IPv6 Host doesn't belong to network", which)
+        yield _conflict(f"{plan.net} {plan.host}", plan.host, host, f"{plan.word}Host doesn't belong to network", which)
     if network.restrict and name_server not in net:
-        reason = "IPv6 DNS doesn't belong to network"
-        yield _conflict("ipv6-net ipv6-dns restrict", "ipv6-dns", name_server, reason, which)
+        reason = f"{plan.word}DNS doesn't belong to network"
+        yield _conflict(f"{plan.net} {plan.dns} restrict", plan.dns, name_server, reason, which)
     if name_server == host:
-        hint = _if_default(name_server, ipv6.default_dns(net), net)
-        yield _conflict("ipv6-net ipv6-host ipv6-dns", "ipv6-dns", host, "IPv6 DNS must be different from host", hint)
-    reads = "ipv6-net ipv6-host ipv6-dns ipv6-dhcpstart"
+        hint = _if_default(name_server, plan.default_dns(net), net)
+        reason = f"{plan.word}DNS must be different from host"
+        yield _conflict(f"{plan.net} {plan.host} {plan.dns}", plan.dns, name_server, reason, hint)
     if start not in net:
-        yield _conflict(reads, "ipv6-dhcpstart", start, "DHCPv6 doesn't belong to network", which)
+        reason = f"{plan.dhcp} doesn't belong to network"
+        yield _conflict(f"{plan.net} {plan.start}", plan.start, start, reason, which)
     if start in (host, name_server):
-        reason = "DHCPv6 must be different from host and DNS"
-        yield _conflict(reads, "ipv6-dhcpstart", start, reason, _if_default(start, default_start6(net), net))
-    anycast = f"this is the subnet-router anycast address of {net}"  # RFC 4291 section 2.6.1
-    for option, address in (("ipv6-host", host), ("ipv6-dns", name_server), ("ipv6-dhcpstart", start)):
-        if address == net.network_address:
-            yield _conflict(f"ipv6-net {option}", option, address, anycast)
+        reason = f"{plan.dhcp} must be different from host and DNS"
+        hint = _if_default(start, plan.default_start(net), net)
+        yield _conflict(f"{plan.net} {plan.host} {plan.dns} {plan.start}", plan.start, start, reason, hint)
 
 
 def _if_default(value: Address, default: Address, net: IPv4Network | IPv6Network) -> str:
@@ -119,33 +101,26 @@ def _if_default(value: Address, default: Address, net: IPv4Network | IPv6Network
     return f"the default in {net}" if value == default else ""
 
 
-def _own_address(net: IPv4Network, address: IPv4Address) -> str:
-    """Which address of the network itself `address` is, if any."""
-    if address == net.network_address:
-        return "network"
-    return "broadcast" if address == net.broadcast_address else ""
-
-
-def _own_addresses(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
-    net = network.net
-    if net.prefixlen > MAX_LENGTH:
-        yield _conflict("net", "net", net, "there is no room for a guest", f"at most /{MAX_LENGTH}")
+def _own_addresses(plan: AddressPlan, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
+    net, host, name_server, start = plan.places(network, dhcp, dns)
+    if plan.version == 4 and net.prefixlen > MAX_LENGTH:
+        yield _conflict(plan.net, plan.net, net, "there is no room for a guest", f"at most /{MAX_LENGTH}")
         return
     for option, address, default in (
-        ("host", network.host, default_host(net)),
-        ("dns", dns.address, default_dns(net)),
-        ("dhcpstart", dhcp.start, default_start(net)),
+        (plan.host, host, plan.default_host(net)),
+        (plan.dns, name_server, plan.default_dns(net)),
+        (plan.start, start, plan.default_start(net)),
     ):
-        if which := _own_address(net, address):
+        if which := plan.own_address(net, address):
             hint = _if_default(address, default, net)
-            yield _conflict(f"net {option}", option, address, f"this is the {which} address of {net}", hint)
+            yield _conflict(f"{plan.net} {option}", option, address, f"this is the {which} address of {net}", hint)
 
 
 def _static_leases(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
     seen: set[tuple[int, Mac] | Address] = set()
     for lease in dhcp.static:
         version = lease.address.version
-        reason = _not_a_guest(lease.address, network, dns)
+        reason = _not_a_guest(lease.address, network, dhcp, dns)
         if not reason and not seen.isdisjoint(((version, lease.mac), lease.address)):
             reason = f"another dhcp-host has this MAC or IPv{version} address already"
         if reason:
@@ -153,31 +128,20 @@ def _static_leases(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> 
         seen.update(((version, lease.mac), lease.address))
 
 
-def _not_a_guest(address: Address, network: NetworkConfig, dns: DnsConfig) -> str:
+def _not_a_guest(address: Address, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> str:
     """Why no guest can have `address`, or nothing."""
     if not (network.ipv4 if address.version == 4 else network.ipv6):
         return f"IPv{address.version} is off"
-    if isinstance(address, IPv6Address):
-        return _not_a_guest6(address, network, dns)
-    if address not in network.net:
-        return f"{address} doesn't belong to network {network.net}"
-    if address == network.host:
+    plan = plan_of(address)
+    net, host, name_server, _ = plan.places(network, dhcp, dns)
+    if address not in net:
+        return f"{address} doesn't belong to network {net}"
+    if address == host:
         return f"{address} is the host's address"
-    if address == dns.address:
+    if address == name_server:
         return f"{address} is the DNS address"
-    which = _own_address(network.net, address)
-    return f"{address} is the {which} address of {network.net}" if which else ""
-
-
-def _not_a_guest6(address: IPv6Address, network: NetworkConfig, dns: DnsConfig) -> str:
-    if address not in network.prefix6:
-        return f"{address} doesn't belong to network {network.prefix6}"
-    if address == network.host6:
-        return f"{address} is the host's address"
-    if address == dns.address6:
-        return f"{address} is the DNS address"
-    anycast = address == network.prefix6.network_address
-    return f"{address} is the subnet-router anycast address of {network.prefix6}" if anycast else ""
+    which = plan.own_address(net, address)
+    return f"{address} is the {which} address of {net}" if which else ""
 
 
 def _rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: ForwardConfig) -> Iterator[Conflict]:
@@ -185,7 +149,7 @@ def _rules(network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig, forward: Fo
     for rule in forward.hostfwd:
         text = str(rule)
         # Where the start of the pool is wrong, it has been said of the pool.
-        reason = "" if rule.guest == dhcp.default_guest(network) else _not_a_guest(rule.guest, network, dns)
+        reason = "" if rule.guest == dhcp.default_guest(network) else _not_a_guest(rule.guest, network, dhcp, dns)
         if reason:
             invalid = f"Invalid host forwarding rule '{text}' (Bad guest address)"
             yield _conflict(f"{_PLANS} dhcpstart ipv6-dhcpstart", "hostfwd", text, invalid, reason)

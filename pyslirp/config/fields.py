@@ -28,25 +28,22 @@ from pyslirp.config.dhcp import (
     check_domainname,
     check_hostname,
     check_lease_time,
-    default_start,
-    default_start6,
     parse_hostname,
 )
-from pyslirp.config.dns import DnsConfig, check_search, check_upstream, default_dns, parse_upstream
+from pyslirp.config.dns import DnsConfig, check_search, check_upstream, parse_upstream
 from pyslirp.config.forward import ForwardConfig, HostForward
 from pyslirp.config.guestfwd import GuestForward
 from pyslirp.config.network import (
     CONGESTION,
-    DEFAULT_NET,
     NetworkConfig,
     check_congestion,
     check_id,
     check_mtu,
     check_net,
-    default_host,
     parse_ip,
     parse_net,
 )
+from pyslirp.config.plan import IPV4, IPV6, PLANS, AddressPlan
 from pyslirp.config.smb import SmbConfig, check_folder
 from pyslirp.config.smb import default_server as default_smb
 from pyslirp.config.values import Check, Parser, anything, boolean, expects, ipv4_address, number, on_off
@@ -64,7 +61,7 @@ DEFAULTS: dict[str, Section] = {
 }
 
 #: What addresses follow that are not given, by the option's name.
-DEFAULT_NETS: dict[str, Network] = {"net": DEFAULT_NET, "ipv6-net": ipv6.DEFAULT_PREFIX}
+DEFAULT_NETS: dict[str, Network] = {plan.net: plan.default_net for plan in PLANS}
 
 
 class Source(Enum):
@@ -114,6 +111,38 @@ class Field:
         return value
 
 
+def _switch(name: str, section: str, sentence: str, source: Source = Source.QEMU, attribute: str = "") -> Field:
+    """The row of an option that is on or off; its attribute is its name where none is given."""
+    return Field(
+        name=name,
+        section=section,
+        attribute=attribute or name.replace("-", "_"),
+        type=bool,
+        parse=boolean(name),
+        render=on_off,
+        metavar="on|off",
+        help=sentence,
+        source=source,
+    )
+
+
+def _address(plan: AddressPlan, place: str, *, attribute: str, what: str, **fields: Any) -> Field:
+    """The row of an option that says where something of an IP version is; `place` is the option's name in the plan.
+
+    attribute: as IPv4 has it; what: the address in the words of QEMU's refusal.
+    """
+    name = getattr(plan, place)
+    return Field(
+        name=name,
+        attribute=attribute + plan.suffix,
+        type=plan.type,
+        parse=plan.address(name, f"Failed to parse {what}"),
+        metavar="ADDR",
+        follows=plan.net,
+        **fields,
+    )
+
+
 FIELDS = (
     Field(
         name="id",
@@ -125,26 +154,8 @@ FIELDS = (
         metavar="NAME",
         help="what QEMU's run-time commands call this network",
     ),
-    Field(
-        name="ipv4",
-        section="network",
-        attribute="ipv4",
-        type=bool,
-        parse=boolean("ipv4"),
-        render=on_off,
-        metavar="on|off",
-        help="speak IPv4",
-    ),
-    Field(
-        name="ipv6",
-        section="network",
-        attribute="ipv6",
-        type=bool,
-        parse=boolean("ipv6"),
-        render=on_off,
-        metavar="on|off",
-        help="speak IPv6",
-    ),
+    _switch("ipv4", "network", "speak IPv4"),
+    _switch("ipv6", "network", "speak IPv6"),
     Field(
         name="net",
         section="network",
@@ -166,15 +177,14 @@ FIELDS = (
         help="legacy spelling of net=ADDR/24",
         legacy=True,
     ),
-    Field(
-        name="host",
+    _address(
+        IPV4,
+        "host",
         section="network",
         attribute="host",
-        type=IPv4Address,
-        parse=ipv4_address("host", "Failed to parse host"),
-        metavar="ADDR",
+        what="host",
         help="the gateway, by which guests also reach the host's loopback",
-        derive=default_host,
+        derive=IPV4.default_host,
     ),
     Field(
         name="ipv6-net",
@@ -207,58 +217,35 @@ FIELDS = (
         help="the length of ipv6-prefix, 0 to 126; 0 is 64",
         legacy=True,
     ),
-    Field(
-        name="ipv6-host",
+    _address(
+        IPV6,
+        "host",
         section="network",
-        attribute="host6",
-        type=IPv6Address,
-        parse=ipv6.ipv6_address("ipv6-host", "Failed to parse IPv6 host"),
-        metavar="ADDR",
+        attribute="host",
+        what="IPv6 host",
         help="the gateway's IPv6 address, by which guests also reach the host's ::1",
-        derive=ipv6.default_host,
-        follows="ipv6-net",
+        derive=IPV6.default_host,
     ),
-    Field(
-        name="host-loopback",
-        section="network",
-        attribute="host_loopback",
-        type=bool,
-        parse=boolean("host-loopback"),
-        render=on_off,
-        metavar="on|off",
-        help="let guests reach the host's loopback by the gateway's address",
-        source=Source.OURS,
-    ),
-    Field(
-        name="outbound-addr",
+    _switch("host-loopback", "network", "let guests reach the host's loopback by the gateway's address", Source.OURS),
+    _address(
+        IPV4,
+        "outbound",
         section="network",
         attribute="outbound",
-        type=IPv4Address,
-        parse=ipv4_address("outbound-addr", "Failed to parse outbound address"),
-        metavar="ADDR",
+        what="outbound address",
         help="address of this host that its sockets for guests are bound to",
         source=Source.OURS,
     ),
-    Field(
-        name="outbound-addr6",
+    _address(
+        IPV6,
+        "outbound",
         section="network",
-        attribute="outbound6",
-        type=IPv6Address,
-        parse=ipv6.ipv6_address("outbound-addr6", "Failed to parse IPv6 outbound address"),
-        metavar="ADDR",
+        attribute="outbound",
+        what="IPv6 outbound address",
         help="the same for IPv6",
         source=Source.OURS,
     ),
-    Field(
-        name="restrict",
-        section="network",
-        attribute="restrict",
-        type=bool,
-        parse=boolean("restrict"),
-        render=on_off,
-        metavar="on|off",
-        help="isolate the guests: only hostfwd and the services of the network itself work",
-    ),
+    _switch("restrict", "network", "isolate the guests: only hostfwd and the services of the network itself work"),
     Field(
         name="mtu",
         section="network",
@@ -281,27 +268,24 @@ FIELDS = (
         help="congestion control of TCP towards guests",
         source=Source.OURS,
     ),
-    Field(
-        name="dhcpstart",
+    _address(
+        IPV4,
+        "start",
         section="dhcp",
         attribute="start",
-        type=IPv4Address,
-        parse=ipv4_address("dhcpstart", "Failed to parse DHCP start address"),
-        metavar="ADDR",
+        what="DHCP start address",
         help="first address that DHCP gives out; hostfwd rules without a guest lead to it",
-        derive=default_start,
+        derive=IPV4.default_start,
     ),
-    Field(
-        name="ipv6-dhcpstart",
+    _address(
+        IPV6,
+        "start",
         section="dhcp",
-        attribute="start6",
-        type=IPv6Address,
-        parse=ipv6.ipv6_address("ipv6-dhcpstart", "Failed to parse DHCPv6 start address"),
-        metavar="ADDR",
+        attribute="start",
+        what="DHCPv6 start address",
         help="first address that DHCPv6 gives out; hostfwd rules without a guest lead to it where there is no IPv4",
         source=Source.OURS,
-        derive=default_start6,
-        follows="ipv6-net",
+        derive=IPV6.default_start,
     ),
     Field(
         name="dhcp-host",
@@ -345,37 +329,30 @@ FIELDS = (
         metavar="DOMAIN",
         help="domain name that DHCP gives to guests",
     ),
-    Field(
-        name="dns",
+    _address(
+        IPV4,
+        "dns",
         section="dns",
         attribute="address",
-        type=IPv4Address,
-        parse=ipv4_address("dns", "Failed to parse DNS"),
-        metavar="ADDR",
+        what="DNS",
         help="the name server's address; queries to it are forwarded",
-        derive=default_dns,
+        derive=IPV4.default_dns,
     ),
-    Field(
-        name="ipv6-dns",
+    _address(
+        IPV6,
+        "dns",
         section="dns",
-        attribute="address6",
-        type=IPv6Address,
-        parse=ipv6.ipv6_address("ipv6-dns", "Failed to parse IPv6 DNS"),
-        metavar="ADDR",
+        attribute="address",
+        what="IPv6 DNS",
         help="the name server's IPv6 address",
-        derive=ipv6.default_dns,
-        follows="ipv6-net",
+        derive=IPV6.default_dns,
     ),
-    Field(
-        name="dns-forward",
-        section="dns",
+    _switch(
+        "dns-forward",
+        "dns",
+        "answer queries to the name server's addresses by forwarding them; else it is silent",
+        Source.OURS,
         attribute="forward",
-        type=bool,
-        parse=boolean("dns-forward"),
-        render=on_off,
-        metavar="on|off",
-        help="answer queries to the name server's addresses by forwarding them; else it is silent",
-        source=Source.OURS,
     ),
     Field(
         name="dnssearch",
