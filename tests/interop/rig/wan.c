@@ -8,6 +8,7 @@
  * socket that carries QEMU's framing (a 4-byte big-endian length, then the Ethernet frame).  What there is to choose:
  *
  *   loss=0 dup=0             the chance of each frame to be lost, or to arrive twice
+ *   mark=0                   that of each IPv4 packet that is ECN-capable to be marked (RFC 3168)
  *   delay_ms=0 jitter_ms=0   one way, and up to so much more, evenly spread: frames overtake each other
  *   rate_mbit=0 queue_kb=0   megabits a second, and the drop-tail queue in front of them; 0: no limit
  *   seed=1                   the same frames in the same order meet the same fate
@@ -45,9 +46,9 @@
 #define MILLISECOND 1000000.0
 #define SECOND 1000000000LL
 
-static double loss, dup_chance, delay_ms, jitter_ms, rate_mbit, queue_kb, seed = 1;
+static double loss, dup_chance, mark_chance, delay_ms, jitter_ms, rate_mbit, queue_kb, seed = 1;
 static const struct { const char *name; double *value; } OPTIONS[] = {
-    {"loss", &loss}, {"dup", &dup_chance}, {"delay_ms", &delay_ms}, {"jitter_ms", &jitter_ms},
+    {"loss", &loss}, {"dup", &dup_chance}, {"mark", &mark_chance}, {"delay_ms", &delay_ms}, {"jitter_ms", &jitter_ms},
     {"rate_mbit", &rate_mbit}, {"queue_kb", &queue_kb}, {"seed", &seed},
 };
 
@@ -71,7 +72,7 @@ struct way {
     int held;
     uint64_t random, order;
     int64_t idle_at; /* when the last bit so far has left a link with a rate */
-    long carried, lost, doubled, overflowed;
+    long carried, lost, doubled, overflowed, marked;
 };
 
 static volatile sig_atomic_t ended;
@@ -148,6 +149,21 @@ static int64_t leave(struct way *way, uint32_t size, int64_t now)
     return way->idle_at = begin + (int64_t)(size * 8000 / rate_mbit);
 }
 
+/* As a congested router does, where the sender takes part; the header's sum follows (RFC 1624). */
+static int mark(uint8_t *bytes, uint32_t size)
+{
+    if (size < 34 || bytes[12] != 0x08 || bytes[13] != 0x00 || !(bytes[15] & 3))
+        return 0;
+    uint32_t sum = (uint16_t)~(bytes[24] << 8 | bytes[25]) + (uint16_t)~(bytes[14] << 8 | bytes[15]);
+    bytes[15] |= 3;
+    sum += bytes[14] << 8 | bytes[15];
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    bytes[24] = sum >> 8;
+    bytes[25] = sum;
+    return 1;
+}
+
 static void offer(struct way *way, const uint8_t *bytes, uint32_t size, int64_t now)
 {
     if (draw(way) < loss) {
@@ -164,6 +180,8 @@ static void offer(struct way *way, const uint8_t *bytes, uint32_t size, int64_t 
             continue;
         }
         memcpy(kept, bytes, size);
+        if (mark_chance > 0 && draw(way) < mark_chance)
+            way->marked += mark(kept, size);
         int64_t late = (delay_ms + (jitter_ms > 0 ? draw(way) * jitter_ms : 0)) * MILLISECOND;
         push(way, (struct frame){left + late, way->order++, size, kept});
         way->carried++;
@@ -327,7 +345,7 @@ int main(int count, char **arg)
             ended = !scatter(&ways[i], clock_ns());
     }
     for (struct way *way = ways; way < ways + 2; way++)
-        printf("%s: %ld carried, %ld lost, %ld doubled, %ld overflowed\n", way->name, way->carried, way->lost, way->doubled,
-               way->overflowed);
+        printf("%s: %ld carried, %ld lost, %ld doubled, %ld overflowed, %ld marked\n", way->name, way->carried, way->lost,
+               way->doubled, way->overflowed, way->marked);
     return 0;
 }

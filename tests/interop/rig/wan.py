@@ -43,6 +43,7 @@ class Impairment:
 
     loss: float = 0.0
     dup: float = 0.0
+    mark: float = 0.0
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     rate_mbit: float = 0.0
