@@ -6,7 +6,8 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -147,6 +148,54 @@ def test_no_answer_is_no_answer(net: Network) -> None:
     code, seconds = connect_error(net, SILENT, seconds=2.0)
     assert code == errno.ETIMEDOUT, errno.errorcode[code]
     assert seconds >= 2.0
+
+
+@contextmanager
+def host_sysctls(net: Network, **values: str) -> Iterator[None]:
+    """These settings of net.ipv4 on the host, and then what they were."""
+    host = net.topology.host
+    before = {name: host.run(f"cat /proc/sys/net/ipv4/{name}").check().strip() for name in values}
+    try:
+        for name, value in values.items():
+            host.sysctl(f"net.ipv4.{name}", value)
+        yield
+    finally:
+        for name, value in before.items():
+            host.sysctl(f"net.ipv4.{name}", value)
+
+
+@pytest.mark.pyslirp
+def test_what_has_timed_out_for_the_host_times_out_for_the_guest(net: Network) -> None:
+    """The host's connect gives up after three seconds.  The guest learns nothing of it, as on a network: it asks on, and ends
+    by a time-out of its own, with its own patience (SYNs after 1, 2 and 4 seconds)."""
+    net.guest.net.sysctl("net.ipv4.tcp_syn_retries", "2")
+    try:
+        with host_sysctls(net, tcp_syn_retries="1"):
+            code, seconds = connect_error(net, SILENT, seconds=20.0)
+    finally:
+        net.guest.net.sysctl("net.ipv4.tcp_syn_retries", "6")
+    assert code == errno.ETIMEDOUT, errno.errorcode[code]
+    assert 6.5 < seconds < 12, "neither a reset when the host gave up, nor our patience in place of the guest's"
+
+
+@pytest.mark.pyslirp
+def test_a_host_that_has_gone_without_a_word_is_found(net: Network) -> None:
+    """Nothing is under way, so only keepalive finds it (here after two seconds instead of two hours): a reset for the guest."""
+    far, router = net.topology.far, net.topology.router
+    with (
+        host_sysctls(net, tcp_keepalive_time="1", tcp_keepalive_intvl="1", tcp_keepalive_probes="1"),
+        far.listener(FAR) as listener,
+    ):
+        guest = net.guest.net.connect(FAR, listener.getsockname()[1])
+        host, _ = accept(listener)
+        exchange([(guest, host, b"alive")], close=False)
+        router.run(f"ip route add blackhole {FAR}").check()
+        try:
+            guest.settimeout(10)
+            with pytest.raises(ConnectionResetError):
+                guest.recv(1)
+        finally:
+            router.run(f"ip route del blackhole {FAR}").check()
 
 
 @pytest.mark.incumbent("slirp4netns", "sends it to the real network")

@@ -12,6 +12,9 @@ that the peer passes along end one.
 A unix socket tells of room whenever its peer has read anything, not only after it has been full.  To be spared that,
 such a socket is in the poller for writing only while a send has fallen short (`quiet`).
 
+A peer that is gone without a word is found by the kernel's keepalive, at the host's own times (net.ipv4.tcp_keepalive_*, after two
+hours where nobody has changed them): the guest is answered here, so its own keepalive would never find it.
+
 Traceroute over TCP.  The guest's TTL goes out with the SYN.  Where it is small the error queue is opened, and a "time
 exceeded" is passed on to the guest from whoever sent it; otherwise an error of the network is the errno of the connect,
 which the core turns into a reset or ICMP.  Once connected, errors of the network are again the kernel TCP's own matter.
@@ -29,7 +32,7 @@ from pyslirp.engine.base.sys.inet cimport (
 from pyslirp.engine.base.sys.ioctl cimport SIOCATMARK, ioctl
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
-    SOL_SOCKET, SO_DOMAIN, SO_ERROR, SO_OOBINLINE, SO_TYPE, connect, getsockopt, msghdr, recv, recvmsg, send, sendmsg,
+    SOL_SOCKET, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, SO_TYPE, connect, getsockopt, msghdr, recv, recvmsg, send, sendmsg,
     setsockopt, shutdown, socket, socklen_t)
 from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
 from pyslirp.engine.base.sys.unistd cimport close
@@ -62,6 +65,7 @@ cdef void _set(int fd, int level, int name, int value) noexcept nogil:
 cdef void _set_up(int fd) noexcept nogil:
     _set(fd, IPPROTO_TCP, TCP_NODELAY, 1)       # the guest's TCP has done its own waiting (RFC 9293 3.7.4)
     _set(fd, SOL_SOCKET, SO_OOBINLINE, 1)       # an urgent byte stays in the stream (RFC 6093)
+    _set(fd, SOL_SOCKET, SO_KEEPALIVE, 1)       # the guest's own probes end here, so ours must go on (RFC 9293 3.8.4)
 
 
 cdef int _refuse(HostSockets *h, Flow *flow, int error) noexcept nogil:

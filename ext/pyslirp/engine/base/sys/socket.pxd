@@ -15,6 +15,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_SOCKET
         SO_DOMAIN
         SO_ERROR
+        SO_KEEPALIVE
         SO_LINGER
         SO_OOBINLINE
         SO_TYPE
