@@ -32,6 +32,7 @@ from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN, Tcp
 from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
 from pyslirp.engine.protocols.udp cimport DatagramPeer, datagram_deadline
 from pyslirp.engine.stores.byte_queue cimport bq_length
+from pyslirp.engine.stores.chunks cimport CHUNK_BYTES
 from pyslirp.engine.stores.counters cimport counters_dict
 from pyslirp.engine.stores.frame_queue cimport fq_front, fq_pop
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
@@ -439,9 +440,11 @@ cdef class Core:
         return counters_dict(&self.w.counters)
 
     def memory(self) -> dict[str, int]:
-        """Bytes and objects in use, and their limits; stream_bytes: of one TCP flow that holds no buffer."""
+        """Bytes and objects in use, and their limits; buffer_spare_bytes: free and kept for the next; stream_bytes: of one TCP
+        flow that holds no buffer."""
         return {"buffer_bytes": self.w.chunks.used_bytes, "buffer_limit_bytes": self.w.chunks.limit_bytes,
-                "buffer_refused": self.w.chunks.refused, "stream_bytes": self.w.flow_slab.object_bytes + self.w.tcp_slab.object_bytes,
+                "buffer_refused": self.w.chunks.refused, "buffer_spare_bytes": self.w.chunks.cached * CHUNK_BYTES,
+                "stream_bytes": self.w.flow_slab.object_bytes + self.w.tcp_slab.object_bytes,
                 "flows": self.w.flow_slab.alive, "flows_limit": self.w.flow_slab.limit,
                 "timers": self.w.timers.count, "reassembly_datagrams": reassembly_count(self.w.reassembly),
                 "reassembly_bytes": reassembly_bytes(self.w.reassembly), "punts_refused": self.w.punts.refused,

@@ -12,6 +12,7 @@ cdef enum:
     LINK_KEPT_BYTES = 65536     # of an idle link's queue; a larger one is given back
     LINK_BURST_BYTES = 65455    # TCP payload of a super-frame: an IPv4 packet with the longest TCP header
     LINK_IDLE_NS = 1000000000   # once it has been drained for this long
+    FREED_BYTES = 1048576       # after that much has been freed the allocator is asked to let go of it, too
 
 # How frames lie in what the descriptor gives.
 cdef enum Framing:
@@ -38,7 +39,9 @@ cdef struct Links:
     u32 high                    # one past the highest port that ever had one
     u8 *area                    # owned: what was read in this batch
     u32 area_used
-    ns_t trim_at                # when the queues of idle links are given back; ns_never()
+    ns_t trim_at                # when memory that a load has left behind is given back; ns_never()
+    u64 trimmed_bytes           # of what queues and chunks have freed: what the allocator has been asked about
+    u64 freed_bytes             # by queues
     bint released               # some port is: whoever waits for one looks again
     bint[PORTS_MAX] port_released       # its queue has room again, or it is gone
 

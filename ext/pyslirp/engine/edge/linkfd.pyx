@@ -25,6 +25,7 @@ from pyslirp.engine.base.ints cimport i64, ns_never, ns_t, u8, u32, u64
 from pyslirp.engine.base.status cimport LINK_BAD_LENGTH, LINK_BROKEN
 from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from pyslirp.engine.base.sys.inet cimport IPPROTO_TCP
+from pyslirp.engine.base.sys.malloc cimport slirp_malloc_trim
 from pyslirp.engine.base.sys.socket cimport (
     MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, SOL_SOCKET, SO_TYPE, getsockopt, recv, send, setsockopt, socklen_t)
 from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
@@ -38,6 +39,7 @@ from pyslirp.engine.core.switch cimport port_add, port_remove
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.edge.poller cimport POLL_LINK, Poller, poller_add, poller_change
 from pyslirp.engine.edge.tapfd cimport tap_read, tap_write
+from pyslirp.engine.stores.chunks cimport CHUNK_KEPT, chunk_pool_trim
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.stores.frame_queue cimport FrameQueue, fq_bytes, fq_trim, fq_wrote
 from pyslirp.engine.stores.slab cimport slab_find, slab_free, slab_give, slab_init, slab_take
@@ -264,14 +266,35 @@ cdef void links_write(Links *l, ns_t now) noexcept nogil:
             _write(l, link, q)
         if l.trim_at == ns_never() and fq_bytes(q) == 0 and q.room > LINK_KEPT_BYTES:
             l.trim_at = now + LINK_IDLE_NS
+    if l.trim_at == ns_never() and (l.world.chunks.cached > CHUNK_KEPT or _freed(l) >= FREED_BYTES):
+        l.trim_at = now + LINK_IDLE_NS
+
+
+cdef inline u64 _freed(const Links *l) noexcept nogil:
+    """Bytes that were freed and may still be the allocator's."""
+    return l.freed_bytes + l.world.chunks.freed_bytes - l.trimmed_bytes
 
 
 cdef void links_trim(Links *l, ns_t now) noexcept nogil:
-    """Give the memory of drained queues back.  A busy link pays with one allocation a second."""
-    cdef u32 port
+    """Give the memory of drained queues back, and chunks that nobody has needed for a while.  A busy link pays with one
+    allocation a second.
+
+    What is freed lies between what is not, so the allocator would keep it: at most once a second it is told otherwise.
+    """
+    cdef u32 port, room
+    cdef FrameQueue *q
     if now < l.trim_at:
         return
     l.trim_at = ns_never()
     for port in range(l.high):
         if l.by_port[port] != NULL:
-            fq_trim(&l.world.ports[port].tx)
+            q = &l.world.ports[port].tx
+            room = q.room
+            fq_trim(q)
+            l.freed_bytes += room - q.room
+    chunk_pool_trim(&l.world.chunks)
+    if l.world.chunks.cached > CHUNK_KEPT:
+        l.trim_at = now + LINK_IDLE_NS          # in use until now, perhaps no more
+    if _freed(l) >= FREED_BYTES:
+        l.trimmed_bytes += _freed(l)
+        slirp_malloc_trim(0)

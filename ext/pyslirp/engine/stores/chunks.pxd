@@ -5,10 +5,13 @@ from pyslirp.engine.base.ints cimport u8, u32, u64
 cdef enum:
     CHUNK_BYTES = 16384         # one chunk; 16 KiB holds eleven segments of 1460 and divides a 64 KiB super-frame
     CHUNK_CACHE = 256           # free chunks kept for reuse (4 MiB); more go back to the allocator
+    CHUNK_KEPT = 16             # of them kept by a pool that is idle
 
 cdef struct ChunkPool:
     u8 *cache[CHUNK_CACHE]      # owned: free chunks, last freed first used (warm in the cache)
     u32 cached
+    u32 spare                   # of the cached: those that nobody has needed since chunk_pool_trim
+    u64 freed_bytes             # given back to the allocator so far
     u64 used_bytes              # in the hands of queues
     u64 limit_bytes             # named limit `memory`; chunk_take answers NULL beyond it
     u64 refused                 # how often it did
@@ -20,5 +23,7 @@ cdef void chunk_pool_init(ChunkPool *pool, u64 limit_bytes) noexcept nogil
 cdef void chunk_pool_share(ChunkPool *pool, ChunkPool *parent) noexcept nogil
 cdef bint chunk_pool_tight(const ChunkPool *pool) noexcept nogil         # more than half of what it may have is in use
 cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil                # frees the cache; used_bytes must be 0
+# Give back what was spare since it was called last, but CHUNK_KEPT: a busy pool keeps what it works with.
+cdef void chunk_pool_trim(ChunkPool *pool) noexcept nogil
 cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil                      # CHUNK_BYTES bytes, or NULL
 cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil

@@ -14,6 +14,8 @@ cdef enum:
 
 cdef void chunk_pool_init(ChunkPool *pool, u64 limit_bytes) noexcept nogil:
     pool.cached = 0
+    pool.spare = 0
+    pool.freed_bytes = 0
     pool.used_bytes = 0
     pool.limit_bytes = limit_bytes
     pool.refused = 0
@@ -64,6 +66,7 @@ cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil:
     if pool.used_bytes + CHUNK_BYTES <= pool.limit_bytes:
         if pool.cached:
             pool.cached -= 1
+            pool.spare = min(pool.spare, pool.cached)
             chunk = pool.cache[pool.cached]
         else:
             chunk = <u8 *>malloc(CHUNK_BYTES)
@@ -84,6 +87,16 @@ cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil:
         pool.cached += 1
     else:
         free(chunk)
+        pool.freed_bytes += CHUNK_BYTES
+
+
+cdef void chunk_pool_trim(ChunkPool *pool) noexcept nogil:
+    while pool.spare and pool.cached > CHUNK_KEPT:
+        pool.spare -= 1
+        pool.cached -= 1
+        free(pool.cache[pool.cached])
+        pool.freed_bytes += CHUNK_BYTES
+    pool.spare = pool.cached
 
 
 # -- for tests ---------------------------------------------------------------------------------------------------------
@@ -114,6 +127,13 @@ cdef class _Pool:
 
     def give(self, size_t address):
         chunk_give(&self.pool, <u8 *>address)
+
+    def trim(self):
+        chunk_pool_trim(&self.pool)
+
+    @property
+    def freed_bytes(self):
+        return self.pool.freed_bytes
 
     @property
     def tight(self):

@@ -18,6 +18,7 @@ SMALLEST, LARGEST = 14, 69_632
 READ_BYTES = 262_144
 END_OF_FILE, BAD_LENGTH = 0, -1
 PORTS_MAX = 256
+BUFFERS_KEPT_BYTES = 16 * 16_384
 SECOND = 1_000_000_000
 NEIGHBOUR_MAC = b"\x52\x54\0\0\0\7"
 
@@ -248,6 +249,26 @@ def test_the_memory_of_a_burst_is_given_back(make_rig: MakeRig) -> None:
         rounds = rig.engine.snapshot()["rounds"]
         assert rig.engine.run(SECOND // 10) == []
         assert rig.engine.snapshot()["rounds"] == rounds + 2  # on entering, and at the end of the time
+
+
+def test_buffers_that_nobody_needs_any_more_are_given_back(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    flow = rig.engine.core.open(rig.guest.address, 80, GATEWAY, 999, 0, now())
+    rig.engine.flush()
+    sent = most = 0
+
+    def all_came() -> bool:
+        nonlocal sent, most
+        for punt in rig.guest.of_kind(kinds.KIND_FLOW):
+            rig.guest.core.serve(punt[1], 0, now())
+        if rig.of_kind(kinds.KIND_CONNECTED):
+            sent += rig.engine.core.stream_write(flow, bytes(4_000_000 - sent))
+        most = max(most, rig.engine.core.memory()["buffer_spare_bytes"])
+        return len(rig.guest.received) == 4_000_000
+
+    rig.until(all_came)
+    assert most > BUFFERS_KEPT_BYTES
+    rig.until(lambda: rig.engine.core.memory()["buffer_spare_bytes"] == BUFFERS_KEPT_BYTES)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])

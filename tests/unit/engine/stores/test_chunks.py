@@ -4,6 +4,7 @@ from pyslirp.engine.stores.chunks import _Pool
 
 CHUNK = 16384
 CACHE = 256
+KEPT = 16
 
 
 def test_the_budget_is_kept_and_refusals_are_counted() -> None:
@@ -39,6 +40,27 @@ def test_the_cache_is_bounded() -> None:
         pool.give(chunk)
     assert pool.cached == CACHE
     assert pool.used_bytes == 0
+
+
+def test_what_nobody_has_needed_for_a_while_is_given_back() -> None:
+    pool = _Pool(2**40)
+    burst = [pool.take() for _ in range(100)]
+    for chunk in burst:
+        pool.give(chunk)
+    pool.trim()
+    assert pool.cached == 100, "all of them were in use a moment ago"
+    busy = [pool.take() for _ in range(60)]
+    for chunk in busy:
+        pool.give(chunk)
+    pool.trim()
+    assert (pool.cached, pool.freed_bytes) == (60, 40 * CHUNK)
+    pool.trim()
+    assert (pool.cached, pool.freed_bytes) == (KEPT, (100 - KEPT) * CHUNK)
+    pool.trim()
+    assert pool.cached == KEPT
+    pool.give(pool.take())
+    pool.trim()
+    assert pool.cached == KEPT
 
 
 def test_a_budget_of_nothing_gives_nothing() -> None:
