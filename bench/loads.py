@@ -48,7 +48,9 @@ def _iperf(*words: str) -> Callable[[Running, Namespace, float], Figures]:
         end(server)
         try:
             told = json.loads(said)["end"]
-            total = told.get("sum_received") or told["sum"]
+            total = dict(told.get("sum_received") or told["sum"])
+            for figure in ("bits_per_second", "bytes"):  # of both directions, where there are two
+                total[figure] += told.get("sum_received_bidir_reverse", {}).get(figure, 0)
         except (ValueError, KeyError):
             return {"mbps": 0.0}
         # Older iperf3 has no sum_received for UDP: what is lost is told, and taken off.
@@ -98,6 +100,7 @@ LOADS = {
         Load("down", "Mbit/s", "mbps", "cpu_s_per_gb", False, _iperf("-R")),
         Load("up8", "Mbit/s", "mbps", "spread_percent", False, _iperf("-P", "8")),
         Load("down8", "Mbit/s", "mbps", "spread_percent", False, _iperf("-R", "-P", "8")),
+        Load("bidir", "Mbit/s", "mbps", "spread_percent", False, _iperf("--bidir")),
         Load("udp_up", "Mbit/s", "mbps", "lost_percent", False, _iperf("-u", "-b", "0", "-l", "1400")),
         Load("udp_down", "Mbit/s", "mbps", "lost_percent", False, _iperf("-u", "-b", "0", "-l", "1400", "-R")),
         Load("hold1k", "/s", "round_per_s", "rss_mb", False, _probe("hold", 1000)),

@@ -47,7 +47,7 @@ cdef enum:
     MILLISECOND = 1000000
     PIECES_TO_HOST = 128        # of one sendmsg
     PIECES_FROM_HOST = 16       # of one recvmsg: 256 KiB
-    READ_PER_RUN = 1048576      # bytes of one flow read from the host in one run: the others wait no longer
+    READ_PER_RUN = 262144       # bytes of one flow read from the host in one run, as of a link: the others wait no longer
     QUANTUM_MS = 1              # what a paced flow sends at once: fewer wake-ups, and bursts that any queue takes
 
 
