@@ -75,7 +75,8 @@ class Outbound:
                 return PROHIBITED
         if error:
             return Deny(How.SILENT, os.strerror(error))
-        self._opened(flow, name, str(Endpoint(unpack(verdict.address), verdict.port)))
+        if len(self._bus):
+            self._opened(flow, name, str(Endpoint(unpack(verdict.address), verdict.port)))
         return None
 
     def _attach(self, flow: int, name: FlowName, verdict: Attach) -> Deny | None:
@@ -88,13 +89,13 @@ class Outbound:
         if error_number := self._engine.attach_stream(flow, descriptor, flow):
             os.close(descriptor)
             return Deny(How.SILENT, os.strerror(error_number))
-        self._opened(flow, name, verdict.target)
+        if len(self._bus):
+            self._opened(flow, name, verdict.target)
         return None
 
     def _opened(self, flow: int, name: FlowName, target: str) -> None:
-        if len(self._bus):
-            now = self._engine.now()
-            self._bus.publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
+        now = self._engine.now()
+        self._bus.publish(FlowOpened(now, flow, PROTOCOLS[name.protocol], *ends_of(name), target, inbound=False))
 
     def _tell_of_ping(self) -> None:
         if not self._told_of_ping:

@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack
 from pyslirp.config.guestfwd import default_server
@@ -32,7 +32,6 @@ from pyslirp.flows import ServedStream
 from pyslirp.forwards import Forwards
 from pyslirp.guestfwd import GuestForwards
 from pyslirp.host.command import Commands
-from pyslirp.host.smb import Smb
 from pyslirp.links.base import STREAM_MTU, Link, PortSpec
 from pyslirp.links.connector import Connector
 from pyslirp.links.listener import Listener
@@ -46,6 +45,9 @@ from pyslirp.servers import Servers
 from pyslirp.service_set import ServiceSet
 from pyslirp.snapshot import flows_of, neighbors_of
 from pyslirp.verdicts import FlowName, Verdict
+
+if TYPE_CHECKING:
+    from pyslirp.host.smb import Smb
 
 ROUNDS = 4  #: times that `process` goes on at once because answering punts has made new ones
 READ, WRITE = 1, 4  #: EPOLLIN and EPOLLOUT, of a watch
@@ -96,8 +98,7 @@ class Stack:
         self.core.set_congestion(network.congestion)
         for address in config.own_addresses:
             self.core.add_address(pack(address))
-        self.bus = Bus(self._heard)
-        self._heard(False)
+        self.bus = Bus(self.core)
         self.links: list[Link] = []
         self.targets = Targets(network, config.dns_aliases, dns_forward=config.dns.forward)
         for source in (network.outbound, network.outbound6):
@@ -156,6 +157,8 @@ class Stack:
         smb = self.config.smb
         if smb.folder is None:
             return
+        from pyslirp.host.smb import Smb  # noqa: PLC0415 - as with TFTP
+
         self._smb = Smb(smb.folder)
         for port in SMB_PORTS:
             self.guestfwd.add_command(
@@ -392,9 +395,6 @@ class Stack:
         return Watch(guest, connect, self.call_later, changed)
 
     # -- observation --------------------------------------------------------------------------------------------------
-
-    def _heard(self, anybody: bool) -> None:
-        self.core.observed = anybody
 
     def _publish(self, event: Event) -> None:
         self.bus.publish(event)

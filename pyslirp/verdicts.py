@@ -6,7 +6,6 @@ Addresses are the engine's 16 bytes (`pyslirp.addresses.pack`): a verdict is mad
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -45,24 +44,21 @@ class Allow(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attach:
+class Attach(NamedTuple):
     """The TCP flow goes to a connected stream socket that `open` makes for it."""
 
     open: Callable[[int], int]  #: is given the flow, returns a descriptor that the caller owns; raises OSError
     target: str  #: what events call it
 
 
-@dataclass(frozen=True, slots=True)
-class Deny:
+class Deny(NamedTuple):
     """The flow is refused."""
 
     how: How
     reason: str  #: for events and logs
 
 
-@dataclass(frozen=True, slots=True)
-class Serve:
+class Serve(NamedTuple):
     """A server in this process answers: the one registered as `name`."""
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -28,8 +29,21 @@ _PCAP_HINTS = {
     errno.ENOSPC: "; make room, or choose a path on another disk",
 }
 
+STANDARD_OUTPUT = 1
+DEFAULT_COLUMNS = 80  #: of what is no terminal
 HOST_ERROR = 1
 USAGE_ERROR = 2
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal; argparse's own way to find that out, at the first option, imports shutil and four compressors."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(STANDARD_OUTPUT).columns
+        except (OSError, ValueError):
+            columns = 0
+        super().__init__(prog, width=(columns or DEFAULT_COLUMNS) - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,7 +55,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:

@@ -7,10 +7,13 @@ import errno
 import os
 import socket
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyslirp.addresses import Address, Endpoint
 from pyslirp.errors import ForwardError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BACKLOG = 1024  #: connections that the kernel holds while a guest is slow; libslirp has 1
 
@@ -54,7 +57,7 @@ def open_unix_forward(rule: str, path: str) -> socket.socket:
     opened = _socket(rule, socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         opened.bind(path)
-        Path(path).chmod(0o600)  # before `listen`: until then nobody can connect
+        _path(path).chmod(0o600)  # before `listen`: until then nobody can connect
         opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
@@ -64,14 +67,14 @@ def open_unix_forward(rule: str, path: str) -> socket.socket:
 
 def _make_room(rule: str, path: str) -> None:
     try:
-        mode = Path(path).lstat().st_mode
+        mode = _path(path).lstat().st_mode
     except OSError:
         return  # nothing is there; or `bind` says what is wrong
     if not stat.S_ISSOCK(mode):
         reason = "file exists and it's not unix socket"
         raise ForwardError(errno.EEXIST, f"Invalid host forwarding rule '{rule}' ({reason})")
     try:
-        Path(path).unlink()
+        _path(path).unlink()
     except OSError as error:
         raise ForwardError(error.errno, f"Failed to unlink '{path}': {error.strerror}") from None
 
@@ -79,7 +82,7 @@ def _make_room(rule: str, path: str) -> None:
 def remove_unix_forward(path: str) -> None:
     """Take the socket's name away again, where it is still one's own to take."""
     with contextlib.suppress(OSError):
-        Path(path).unlink()
+        _path(path).unlink()
 
 
 def _socket(rule: str, family: int, kind: int) -> socket.socket:
@@ -99,3 +102,9 @@ def _refused(rule: str, error: OSError) -> ForwardError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     hint = _HINTS.get(error.errno or 0, "")
     return ForwardError(error.errno, f"Could not set up host forwarding rule '{rule}': {reason}{hint}")
+
+
+def _path(name: str) -> Path:
+    from pathlib import Path  # noqa: PLC0415 - only who forwards a unix socket waits for it
+
+    return Path(name)

@@ -7,14 +7,12 @@ again and reconnecting are states of the link: the stack sees ports come and go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 STREAM_MTU = 65520  #: largest IP packet of QEMU's stream framing that we announce: its frames may have 69,632 bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PortSpec:
+class PortSpec(NamedTuple):
     """A guest that is to be attached to the switch."""
 
     fd: int  #: what the framing is of; owned by the engine from now on

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from pyslirp.errors import ClosedError, SlirpError
 from pyslirp.events import Event
@@ -76,13 +77,20 @@ class Subscription:
             self.close()
 
 
+class Source(Protocol):
+    """Whoever has less to say while nobody listens (the engine's core)."""
+
+    observed: bool
+
+
 class Bus:
     """Hands every published event to every subscription."""
 
-    def __init__(self, heard: Callable[[bool], None] | None = None) -> None:
-        """`heard` is told True when a subscription has come, False when the last has gone."""
+    def __init__(self, source: Source | None = None) -> None:
+        """`source` is told whether anybody listens, whenever that changes."""
         self._subscriptions: list[Subscription] = []
-        self._heard = heard
+        self._source = source
+        self._tell()
         self._closed = False
 
     def __len__(self) -> int:
@@ -103,14 +111,16 @@ class Bus:
             raise SlirpError(f"{SUBSCRIBER_LIMIT} subscriptions to events are open; close one first")
         subscription = Subscription(limit, wake, self._leave)
         self._subscriptions.append(subscription)
-        if self._heard is not None:
-            self._heard(True)
+        self._tell()
         return subscription
 
     def _leave(self, subscription: Subscription) -> None:
         self._subscriptions.remove(subscription)
-        if self._heard is not None and not self._subscriptions:
-            self._heard(False)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._source is not None:
+            self._source.observed = bool(self._subscriptions)
 
     def publish(self, event: Event) -> None:
         """Queue `event` for everyone."""

@@ -8,9 +8,8 @@ sockets and in the simulator.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pyslirp.addresses import Address, Endpoint, Mac
 from pyslirp.events import Event
@@ -18,8 +17,7 @@ from pyslirp.events import Event
 ROUTER_SOLICITATION = 133  #: ICMPv6 type (RFC 4861 section 4.1)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a service answers: datagrams or streams to `port` of `address` (None: any address that reaches the gateway).
 
     Of ICMPv6, `port` is the type: ROUTER_SOLICITATION is the only one that can be claimed, with no address.
@@ -30,8 +28,7 @@ class Claim:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """A UDP datagram from a guest that a service has claimed."""
 
     link: int  #: switch port that it came in by
@@ -41,8 +38,7 @@ class Datagram:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SendDatagram:
+class SendDatagram(NamedTuple):
     """Send a UDP datagram to a guest.
 
     `mac` and `link` say where, past the neighbour table, for a guest that has no address yet (DHCP); None: look up.
@@ -55,8 +51,7 @@ class SendDatagram:
     link: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Solicitation:
+class Solicitation(NamedTuple):
     """A guest looks for routers, in a message that RFC 4861 section 6.1.1 lets pass."""
 
     link: int  #: switch port that it came in by
@@ -64,8 +59,7 @@ class Solicitation:
     source: IPv6Address  #: unspecified (``::``) where the guest has no address yet
 
 
-@dataclass(frozen=True, slots=True)
-class SendIcmp6:
+class SendIcmp6(NamedTuple):
     """Send an ICMPv6 message to a guest, or to a group of them, with hop limit 255.
 
     `body` is what is behind type, code and checksum.  `mac` and `link` as in SendDatagram; to a group, `link` alone says
@@ -81,24 +75,21 @@ class SendIcmp6:
     link: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSend:
+class StreamSend(NamedTuple):
     """Send bytes on a TCP stream that the service serves."""
 
     stream: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StreamClose:
+class StreamClose(NamedTuple):
     """End a served stream: after what was sent has left (abort=False), or by a reset at once (abort=True)."""
 
     stream: int
     abort: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AskResolver:
+class AskResolver(NamedTuple):
     """Put a DNS message to one of the host's resolvers; the answer comes back to `DnsService.answer(key, ...)`."""
 
     key: int  #: chosen by the service, names the exchange
@@ -107,30 +98,26 @@ class AskResolver:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetAsk:
+class ForgetAsk(NamedTuple):
     """Give up waiting for the answer to `key` and free what waits for it."""
 
     key: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPort:
+class OpenPort(NamedTuple):
     """What guests send to this UDP port goes to `service.handle` from now on (with link -1 and no MAC address)."""
 
     endpoint: Endpoint  #: of an address that the service has claims at
     service: Service
 
 
-@dataclass(frozen=True, slots=True)
-class ClosePort:
+class ClosePort(NamedTuple):
     """What guests send to this UDP port is the service's no more."""
 
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class LearnNeighbor:
+class LearnNeighbor(NamedTuple):
     """Tell the engine that `address` is at `mac` behind `link`, as DHCP knows before any ARP (link None: find out)."""
 
     address: Address

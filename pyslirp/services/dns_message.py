@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 HEADER_BYTES = 12
 MAX_NAME_BYTES = 255
@@ -64,8 +64,7 @@ class FormatError(ValueError):
     """A query that cannot be read; the answer is FORMERR."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """The question of a message: `key` tells two of them apart without regard to case; `end` is where it ends."""
 
     key: bytes
@@ -73,8 +72,7 @@ class Question:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A guest's query."""
 
     id: int
@@ -99,8 +97,7 @@ def read_query(message: bytes) -> Query:
     return Query(ident, question, opt is not None, udp_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Opt:
+class Opt(NamedTuple):
     """The OPT record of a message: its bytes lie from `start` to `end`."""
 
     start: int

@@ -15,7 +15,7 @@ import pytest
 #: Of Python's library and of others: from 5 ms to 200 ms each on an idle machine of 2026.
 HEAVY = {
     *("asyncio", "concurrent.futures", "difflib", "dns", "dpkt", "email", "http", "multiprocessing"),
-    *("pyroute2", "subprocess", "tempfile", "unittest", "urllib.request", "xml"),
+    *("pathlib", "pyroute2", "shutil", "subprocess", "tempfile", "unittest", "urllib.request", "xml"),
 }
 #: What the child that makes a tap does without as well: there are scripts that expect it within 50 ms.
 HEAVY_FOR_A_TAP = HEAVY | {
@@ -51,7 +51,10 @@ def imported_by(code: str) -> set[str]:
         ("import pyslirp", HEAVY_FOR_A_TAP),
         (SERVE, HEAVY | WITHOUT_FILES),
         (SERVE.replace('"--listen"', '"ipv6=off", "--listen"'), HEAVY | WITHOUT_FILES | WITHOUT_IPV6),
-        ("import pyslirp.cli.exec, pyslirp.taps, pyslirp.provision, pyslirp.host.unsharing", HEAVY - {"tempfile"}),
+        (
+            "import pyslirp.cli.exec, pyslirp.taps, pyslirp.provision, pyslirp.host.unsharing",
+            HEAVY - {"pathlib", "shutil", "tempfile"},
+        ),
         ("import pyslirp.cli.slirp4netns, pyslirp.taps", HEAVY_FOR_A_TAP),
         ("import pyslirp.cli.slirp4netns; pyslirp.cli.slirp4netns.main(['--help'])", HEAVY_FOR_A_TAP),
     ],
