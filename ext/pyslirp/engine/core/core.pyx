@@ -240,6 +240,7 @@ cdef class Core:
             fq_pop(&self.w.ports[port].tx)
             at = fq_front(&self.w.ports[port].tx, &length)
         self.w.ports[port].touched = False
+        self.w.ports[port].congested = False
         if out and self.w.blocked_first != NULL:
             self.w.unblock = True
         return out

@@ -30,14 +30,14 @@ from pyslirp.engine.codecs.offload cimport (
 from pyslirp.engine.codecs.parse cimport (
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet, TCP_ACK,
     TCP_RST)
-from pyslirp.engine.core.port cimport PORTS_MAX, Port
+from pyslirp.engine.core.port cimport PORT_TX_BYTES, PORTS_MAX, Port
 from pyslirp.engine.core.switch cimport capture_frame
 from pyslirp.engine.core.world cimport OUR_TTL, World, addr_is_zero, world_next_hop, world_voice
 from pyslirp.engine.protocols.icmp cimport ICMP_QUOTE_MAX, Quoted, icmp_error_allowed, icmp_quote, icmp_to_v6
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpSegment
 from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_copy, sum_odd, sum_store
 from pyslirp.engine.stores.counters cimport count
-from pyslirp.engine.stores.frame_queue cimport fq_commit, fq_has_room, fq_reserve
+from pyslirp.engine.stores.frame_queue cimport fq_bytes, fq_commit, fq_has_room, fq_reserve
 from pyslirp.engine.stores.siphash cimport siphash
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow, FlowKey
 from pyslirp.engine.tables.mac_table cimport mac_find
@@ -265,8 +265,12 @@ cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexce
     cdef u8 *at
     if not out_resolve(w, &key.guest):
         return False
+    # Else a flow whose data has just been acknowledged would fill the room before those that wait are let go at all.
+    if segment.payload_bytes and w.ports[w.hop.port].congested:
+        return False
     at = out_frame(w, w.hop.port, ETH_HEADER + header + segment.payload_bytes)
     if at == NULL:
+        w.ports[w.hop.port].congested = fq_bytes(&w.ports[w.hop.port].tx) > PORT_TX_BYTES // 2
         return False
     offloading = w.ports[w.hop.port].head_bytes != 0
     total = _copy_payload(at + ETH_HEADER + header, segment, not offloading)

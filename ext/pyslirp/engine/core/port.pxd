@@ -14,6 +14,7 @@ cdef struct Port:
     bint alive
     bint touched                # has frames that were queued in this run: the edge is to write
     FrameQueue tx               # towards the guest
+    bint congested              # it has held a flow's data back, and holds back all of it until the queue has drained to half
     u32 mtu                     # largest IP packet the link carries
     u32 burst                   # most TCP payload the link takes in one frame; 0: an MSS
     bint uso                    # it takes datagrams of one flow in one frame (GSO_UDP)

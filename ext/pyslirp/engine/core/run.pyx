@@ -199,4 +199,5 @@ cdef void world_host_ready(World *w, Flow *flow, u32 what) noexcept nogil:
 
 
 cdef void world_link_drained(World *w, u32 port) noexcept nogil:
+    w.ports[port].congested = False
     w.unblock = True

@@ -27,6 +27,7 @@ cdef int port_add(World *w, u32 mtu, u32 burst) noexcept nogil:
         if not w.ports[number].alive:
             w.ports[number].alive = True
             w.ports[number].touched = False
+            w.ports[number].congested = False
             w.ports[number].mtu = max(mtu, <u32>PORT_MTU_MIN)
             w.ports[number].burst = burst
             w.ports[number].head_bytes = 0

@@ -229,6 +229,35 @@ def test_a_flow_held_back_by_a_full_link_goes_on(make_rig: MakeRig) -> None:
     rig.until(all_came)
 
 
+def test_flows_of_a_full_link_get_the_same(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    flows = [rig.engine.core.open(rig.guest.address, 80, GATEWAY, 1000 + number, 0, now()) for number in range(8)]
+    rig.engine.flush()
+
+    def accepted() -> bool:
+        for punt in rig.guest.of_kind(kinds.KIND_FLOW):
+            rig.guest.core.serve(punt[1], 0, now())
+        return len(rig.of_kind(kinds.KIND_CONNECTED)) == len(flows)
+
+    rig.until(accepted)
+    data = bytes(4_000_000)
+
+    def arrived() -> list[int]:
+        described = [rig.engine.core.flow(flow) for flow in flows]
+        return [flow["bytes_to_guest"] - flow["send_queue"] for flow in described]
+
+    def enough() -> bool:
+        for flow in flows:
+            rig.engine.core.stream_write(flow, data)
+        rig.engine.flush()
+        del rig.guest.received[:]
+        return sum(arrived()) > 64_000_000
+
+    rig.until(enough)
+    shares = arrived()
+    assert max(shares) - min(shares) < 0.2 * sum(shares) / len(shares), shares
+
+
 def test_the_memory_of_a_burst_is_given_back(make_rig: MakeRig) -> None:
     """One wake-up a while after the last frame, and then none."""
     rig = make_rig()
