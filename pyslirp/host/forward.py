@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pyslirp.addresses import Address, Endpoint
@@ -23,6 +24,11 @@ _HINTS = {
     errno.EADDRNOTAVAIL: "; the address is not one of this host's",
     errno.EAFNOSUPPORT: "; this host has no IPv6",
     errno.EMFILE: "; raise the limit of open files (ulimit -n)",
+}
+_PATH_HINTS = {
+    errno.EADDRINUSE: "; stop who listens there, or choose another path",
+    errno.EACCES: "; choose a path that you may write to",
+    errno.ENOENT: "; the directory must exist",
 }
 
 
@@ -51,7 +57,8 @@ def open_forward(rule: str, protocol: str, address: Address, port: int, *, liste
 def open_unix_forward(rule: str, path: str) -> socket.socket:
     """A non-blocking socket that listens at `path`, for nobody but its owner (mode 0600).
 
-    A socket that is there already is taken away, as QEMU does.  Raises ForwardError in QEMU's words.
+    A socket that is there already is taken away, as QEMU does, but not from somebody who listens there.  Raises
+    ForwardError in QEMU's words.
     """
     _make_room(rule, path)
     opened = _socket(rule, socket.AF_UNIX, socket.SOCK_STREAM)
@@ -61,7 +68,7 @@ def open_unix_forward(rule: str, path: str) -> socket.socket:
         opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
-        raise _refused(rule, error) from None
+        raise _refused(rule, error, _PATH_HINTS) from None
     return opened
 
 
@@ -73,6 +80,10 @@ def _make_room(rule: str, path: str) -> None:
     if not stat.S_ISSOCK(mode):
         reason = "file exists and it's not unix socket"
         raise ForwardError(errno.EEXIST, f"Invalid host forwarding rule '{rule}' ({reason})")
+    # A stream socket that somebody has bound is of the wrong type for this one, which so is no client of anybody's.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        if probe.connect_ex(path) in (0, errno.EPROTOTYPE):
+            raise _refused(rule, OSError(errno.EADDRINUSE, ""), _PATH_HINTS)
     try:
         _path(path).unlink()
     except OSError as error:
@@ -98,9 +109,9 @@ def bound_endpoint(opened: socket.socket) -> Endpoint:
     return Endpoint.of(name[0].partition("%")[0], name[1])
 
 
-def _refused(rule: str, error: OSError) -> ForwardError:
+def _refused(rule: str, error: OSError, hints: Mapping[int, str] = _HINTS) -> ForwardError:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    hint = _HINTS.get(error.errno or 0, "")
+    hint = hints.get(error.errno or 0, "")
     return ForwardError(error.errno, f"Could not set up host forwarding rule '{rule}': {reason}{hint}")
 
 

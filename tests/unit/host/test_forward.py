@@ -85,6 +85,18 @@ def test_an_old_unix_socket_makes_room(tmp_path: Path) -> None:
     open_unix_forward("rule", path).close()
 
 
+def test_a_unix_socket_is_not_taken_from_who_listens(tmp_path: Path) -> None:
+    path = str(tmp_path / "x")
+    with open_unix_forward("rule", path) as first, socket.socket(socket.AF_UNIX) as client:
+        with pytest.raises(ForwardError, match="Address already in use; stop who listens there") as caught:
+            open_unix_forward("rule", path)
+        assert caught.value.errno == errno.EADDRINUSE
+        with pytest.raises(BlockingIOError):
+            first.accept()  # nobody has come to see
+        client.connect(path)
+        first.accept()[0].close()
+
+
 def test_an_old_unix_socket_that_cannot_be_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
