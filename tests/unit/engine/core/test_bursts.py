@@ -15,16 +15,6 @@ ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, EMSGSIZE, ENOBUFS = 111, 113, 10
 BURST, BURSTS = 64, 8
 
 
-@pytest.fixture
-def net() -> Net:
-    return Net()
-
-
-@pytest.fixture
-def guest(net: Net) -> Guest:
-    return net.guest()
-
-
 def opened(net: Net, guest: Guest, **fields: Any) -> int:
     """A conversation that has been let through; its mapping."""
     guest.udp(b"first", **fields)

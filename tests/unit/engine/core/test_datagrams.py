@@ -31,16 +31,6 @@ OTHER_FAR, ROUTER, LOOPBACK, LOOPBACK_2 = "198.51.100.7", "203.0.113.1", "127.0.
 EXPIRED, CLOSED = core.REASONS.index("expired"), 12
 
 
-@pytest.fixture
-def net() -> Net:
-    return Net()
-
-
-@pytest.fixture
-def guest(net: Net) -> Guest:
-    return net.guest()
-
-
 def allowed(
     net: Net, guest: Guest, data: bytes = b"first", *, host: str | None = None, **fields: Any
 ) -> tuple[int, int]:

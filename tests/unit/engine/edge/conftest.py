@@ -1,4 +1,4 @@
-"""Rigs that close themselves, and a listening socket of the host."""
+"""Rigs and engines that close themselves, and a listening socket of the host."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.unit.engine.edge.guest import Rig
+from pyslirp.engine.core.core import Core
+from pyslirp.engine.reactor import Engine
+from tests.unit.engine.edge.guest import ENGINE_MAC, GATEWAY, NET, SEED, Rig
 
 
 @pytest.fixture
@@ -22,6 +24,16 @@ def make_rig() -> Iterator[Callable[..., Rig]]:
     yield make
     for rig in made:
         rig.close()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    core = Core(SEED, ENGINE_MAC, mtu=65_520)
+    core.set_network(NET, 120)
+    core.add_address(GATEWAY)
+    made = Engine(core)
+    yield made
+    made.close()
 
 
 @pytest.fixture

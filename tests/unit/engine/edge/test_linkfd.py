@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pyslirp.engine.core import core as kinds
-from pyslirp.engine.core.core import Core
 from pyslirp.engine.edge.clock import now
 from pyslirp.engine.reactor import Engine
-from tests.unit.engine.edge.guest import ENGINE_MAC, GATEWAY, GUEST_MAC, NET, SEED, Guest, Rig
+from tests.unit.engine.edge.guest import ENGINE_MAC, GATEWAY, GUEST_MAC, Guest, Rig
 
 MakeRig = Callable[..., Rig]
 SMALLEST, LARGEST = 14, 69_632
@@ -21,16 +20,6 @@ PORTS_MAX = 256
 BUFFERS_KEPT_BYTES = 16 * 16_384
 SECOND = 1_000_000_000
 NEIGHBOUR_MAC = b"\x52\x54\0\0\0\7"
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    core = Core(SEED, ENGINE_MAC, mtu=65_520)
-    core.set_network(NET, 120)
-    core.add_address(GATEWAY)
-    made = Engine(core)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -8,23 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from pyslirp.engine.core import core as kinds
-from pyslirp.engine.core.core import Core
 from pyslirp.engine.reactor import Engine
-from tests.unit.engine.edge.guest import ENGINE_MAC, GATEWAY, GUEST_MAC, NET, SEED
+from tests.unit.engine.edge.guest import ENGINE_MAC, GATEWAY, GUEST_MAC
 
 LONGEST = 69_632
 NEIGHBOUR_MAC = bytes.fromhex("525400000002")
 EPIPE = 32
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    core = Core(SEED, ENGINE_MAC, mtu=65_520)
-    core.set_network(NET, 120)
-    core.add_address(GATEWAY)
-    made = Engine(core)
-    yield made
-    made.close()
 
 
 @pytest.fixture
