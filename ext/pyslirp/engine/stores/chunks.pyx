@@ -32,7 +32,9 @@ cdef void chunk_pool_share(ChunkPool *pool, ChunkPool *parent) noexcept nogil:
 
 
 cdef bint chunk_pool_tight(const ChunkPool *pool) noexcept nogil:
-    cdef const ChunkPool *whole = pool.parent if pool.parent != NULL else pool
+    cdef const ChunkPool *whole = pool
+    if pool.parent != NULL:
+        whole = pool.parent
     if pool != whole and 2 * pool.used_bytes > SHARE * _free(whole):
         return True
     return 2 * whole.used_bytes > whole.limit_bytes
