@@ -15,10 +15,12 @@ it while we go on.  So the processor is offered to it after each larger batch.  
 Receiving.  A recvmmsg takes up to RECEIVE_BATCH messages, or fewer where the queue of the guest's link has not room for
 that many of the largest.  So none is taken from the kernel that would then be dropped.  While they come back full, some
 more follow in the same event.  A message is a datagram, or several of one remote that the host has put together
-(UDP_GRO); those of one remote in a row go to the core together.  When there
-is no room, or the guest's MAC address is not known yet, the socket is stalled: silenced in the poller, and left alone
-until that link has drained or a neighbour has been learned (datagrams_resume).  Meanwhile the kernel's receive buffer
-holds what comes and drops what is too much, as for any slow reader.
+(UDP_GRO); those of one remote in a row go to the core together.  A socket asks for more of a buffer than the host's
+default, which is some 90 datagrams: a sender on this machine fills that in less than a millisecond, while we sleep or
+have not the processor.  When there is no room, or the guest's MAC address is not known yet, the socket is stalled:
+silenced in the poller, and left alone until that link has drained or a neighbour has been learned
+(datagrams_resume).  Meanwhile the kernel's receive buffer holds what comes and drops what is too much, as for any slow
+reader.
 
 A ping socket (icmp(7)) takes and gives whole ICMP messages; the kernel puts its own identifier into them and checks
 that replies bear it.  The core maps it back.  No permission is EACCES: net.ipv4.ping_group_range.
@@ -38,7 +40,8 @@ from pyslirp.engine.base.sys.inet cimport (
     IPV6_UNICAST_HOPS, IP_PKTINFO, IP_TOS, IP_TTL, in6_pktinfo, in_pktinfo)
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET, SO_DOMAIN,
-    CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, SO_ERROR, SO_TYPE, cmsghdr, getsockname, getsockopt, msghdr, recvmmsg,
+    CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, CMSG_SPACE, SO_ERROR, SO_RCVBUF, SO_TYPE, cmsghdr, getsockname,
+    getsockopt, msghdr, recvmmsg,
     sendmmsg, setsockopt, socket, socklen_t)
 from pyslirp.engine.base.sys.sched cimport sched_yield
 from pyslirp.engine.base.sys.udp cimport UDP_GRO, UDP_SEGMENT
@@ -65,6 +68,7 @@ from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
 cdef enum:
     ERRORS_BATCH = 16           # of one socket and event; more are there next time
     RECEIVES_MAX = 4            # recvmmsg of one socket and event
+    WAITING_BYTES = 1048576     # that a socket may hold until they are read: some milliseconds of the fastest sender
     GRO_MAX = 64                # datagrams that the host puts together (Linux: UDP_GRO_CNT_MAX)
     YIELD_FROM = 16             # datagrams after which a receiver on this machine gets its turn
     RUN_BYTES_MAX = 65000       # payload of a message that the kernel is to cut
@@ -81,10 +85,11 @@ cdef int _refuse(HostSockets *h, Flow *flow, int error) noexcept nogil:
     return error
 
 
-cdef void _take_together(int fd) noexcept nogil:
-    """What the host has put together on the way in need not be taken apart for us."""
-    cdef int on = 1
+cdef void _set_up(int fd) noexcept nogil:
+    """What the host has put together on the way in need not be taken apart for us; and it may wait until we come."""
+    cdef int on = 1, most = WAITING_BYTES
     setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(int))      # Linux since 5.0
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &most, sizeof(int))   # no more than net.core.rmem_max, without an error
 
 
 cdef HostSocket *_new_socket(HostSockets *h, bint echo, bint v6, int *error) noexcept nogil:
@@ -106,7 +111,7 @@ cdef HostSocket *_new_socket(HostSockets *h, bint echo, bint v6, int *error) noe
     error[0] = EMFILE
     errqueue_enable(fd, v6, True)
     if not echo:
-        _take_together(fd)
+        _set_up(fd)
     s = host_add(h, fd, HOST_ECHO if echo else HOST_DATAGRAM, v6, EPOLLIN)
     if s == NULL:
         close(fd)
@@ -164,7 +169,7 @@ cdef int datagram_listen(HostSockets *h, int fd, const Addr *guest, u16 guest_po
         host_close(h, s, False)
         return ENOBUFS
     errqueue_enable(fd, s.v6, True)
-    _take_together(fd)
+    _set_up(fd)
     if _is_everywhere(fd):
         setsockopt(fd, IPPROTO_IPV6 if s.v6 else IPPROTO_IP, IPV6_RECVPKTINFO if s.v6 else IP_PKTINFO, &on, sizeof(int))
     s.flow = made[0].slab.handle

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import socket
 import struct
@@ -147,6 +148,18 @@ def test_a_guest_that_does_not_read_loses_nothing_that_the_kernel_can_keep(rig: 
     assert rig.counter("port.tx_full") == 0
     rig.until(lambda: len(received(rig)) == sent)
     assert [struct.unpack_from("!I", data)[0] for _, _, data in received(rig)] == list(range(sent))
+
+
+def test_a_socket_holds_more_than_the_hosts_default(rig: Rig, echo: socket.socket) -> None:
+    """As much as an ordinary user may ask for, or 1 MiB; the kernel doubles it, for what it keeps beside."""
+    send(rig, GATEWAY, port_of(echo), b"open")
+    arrives(rig, echo)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        most = other.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    (fd,) = rig.engine.descriptors().values()
+    with socket.socket(fileno=os.dup(fd)) as ours:
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == most
 
 
 def test_a_forwarded_port(rig: Rig) -> None:

@@ -18,6 +18,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_KEEPALIVE
         SO_LINGER
         SO_OOBINLINE
+        SO_RCVBUF
         SO_TYPE
         SHUT_WR
         MSG_DONTWAIT
