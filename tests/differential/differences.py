@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.differential.steps import Send, Step
+from tests.differential.steps import Icmp, Send, Step
 
 WHOLE = 1 << 32
+SACK_ROOM = 36  #: four blocks
 ENDED = ("CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT")  #: the guest has said that it will send no more
 Resets = tuple[tuple[str, int, int], ...]
 Blocks = tuple[tuple[int, int], ...]
@@ -25,6 +26,12 @@ class Place:
     state: str = ""  #: ours, after the step
     linux_state: str = ""
     doubts: int = 0  #: ACKs so far that have left something unacknowledged
+    sent: int = 1  #: one past the highest number that we had sent before
+    told_early: bool = False  #: there was an ICMP "fragmentation needed" before the connection was open
+
+    @property
+    def step_ack(self) -> int | None:
+        return self.step.ack if isinstance(self.step, Send) else None
 
 
 Applies = Callable[[Place, Any, Any], bool]
@@ -41,6 +48,10 @@ class Difference:
     ends: bool = False  #: the two go different ways from here on, and what follows is not compared
 
 
+def _is_send(at: Place, flags: str) -> bool:
+    return isinstance(at.step, Send) and at.step.flags == flags
+
+
 def _delayed(at: Place, ours: int | None, linux: int | None) -> bool:
     if ours is None:
         return linux == at.ours_acked > at.linux_acked
@@ -51,7 +62,7 @@ def _never_received(at: Place, ours: Blocks, linux: Blocks) -> bool:
     step = at.step
     if not isinstance(step, Send) or step.seq >= 1 or linux[:1] != ((step.seq % WHOLE, step.end % WHOLE),):
         return False
-    return linux[1:] == ours[: len(linux) - 1]
+    return linux[1:] == ours[: len(linux) - 1] or _in_pieces(at, ours, linux[1:])
 
 
 def _fin_sacked(at: Place, ours: Blocks, linux: Blocks) -> bool:
@@ -86,6 +97,17 @@ DIFFERENCES: tuple[Difference, ...] = (
         _delayed,
     ),
     Difference(
+        "the second full segment",
+        "ack",
+        "RFC 5681 4.2 wants an ACK for every second full segment; Linux gives one for anything more than the first",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send)
+            and ours is None
+            and linux == at.step.end
+            and at.step.length < linux - at.ours_acked < 2 * at.step.length
+        ),
+    ),
+    Difference(
         "answers are limited",
         "ack",
         "RFC 5961 section 7: one ACK in 500 ms for what should not have come; Linux has the same limit, here switched off",
@@ -95,7 +117,9 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a segment without ACK",
         "ack",
         "RFC 9293 3.10.7.4 looks at the sequence number first, and answers an old one; Linux drops what has no ACK flag",
-        lambda at, ours, linux: isinstance(at.step, Send) and "." not in at.step.flags and None in (ours, linux),
+        lambda at, ours, linux: (
+            isinstance(at.step, Send) and not {".", "R"} & set(at.step.flags) and None in (ours, linux)
+        ),
     ),
     Difference(
         "no timestamp",
@@ -175,6 +199,76 @@ DIFFERENCES: tuple[Difference, ...] = (
         "the same: once two ACKs have left something unacknowledged, the congestion windows are no longer alike",
         lambda at, ours, linux: at.doubts >= 2 and ours[1] == linux[1],
         ends=True,
+    ),
+    Difference(
+        "a SYN again in SYN_RCVD",
+        "syn",
+        "a guest that repeats its SYN has not had our SYN,ACK: we send it again; Linux an ACK (RFC 5961 section 4.2)",
+        lambda at, ours, linux: ours and not linux and at.state == "SYN_RCVD" and _is_send(at, "S"),
+    ),
+    Difference(
+        "errors while opening",
+        "error taken",
+        "Linux gives up at any ICMP error while it opens; we at those that say that there is nobody (RFC 5461 section 2: the "
+        "others are soft), and no more once the guest's SYN has come",
+        lambda at, ours, linux: (
+            linux and not ours and isinstance(at.step, Icmp) and (at.state == "SYN_RCVD" or at.step.kind == 11)
+        ),
+        ends=True,
+    ),
+    Difference(
+        "an ACK of nothing in SYN_RCVD",
+        "resets",
+        "RFC 9293 3.10.7.4 resets what does not acknowledge our SYN; Linux takes its last number before for good",
+        lambda at, ours, linux: bool(ours) and not linux and at.state == "SYN_RCVD" and at.step_ack == 0,
+        ends=True,
+    ),
+    Difference(
+        "what goes out again in a smaller size",
+        "sent",
+        "at 'fragmentation needed' we send all again that is in flight, a FIN too; Linux what is larger than the path",
+        lambda at, ours, linux: isinstance(at.step, Icmp) and at.step.code == 4 and ours == (linux[0], True),
+        ends=True,
+    ),
+    Difference(
+        "room for SACK blocks",
+        "largest",
+        "while there are blocks to tell we leave room for as many as there may be; Linux for those that there are, and for a "
+        "duplicate longer than until it is told",
+        lambda _at, ours, linux: 0 < abs(ours - linux) <= SACK_ROOM,
+    ),
+    Difference(
+        "a path told of before it is open",
+        "largest",
+        "we believe 'fragmentation needed' of what is in flight and longer than that; Linux also of a SYN",
+        lambda at, ours, linux: at.told_early and ours > linux,
+    ),
+    Difference(
+        "errors about SND.NXT",
+        "ack",
+        "RFC 5927 section 4.1 wants an error to quote what is in flight; Linux takes one about the next number for good",
+        lambda at, ours, linux: (
+            isinstance(at.step, Icmp)
+            and at.step.code == 4
+            and at.step.seq == at.sent
+            and ours is None
+            and linux is not None
+        ),
+        ends=True,
+    ),
+    Difference(
+        "the urgent pointer in a burst",
+        "urgent",
+        "what Linux sends again in a smaller size is a burst that is cut below TCP, and each segment has the first one's "
+        "pointer, which then points too far",
+        lambda at, ours, linux: isinstance(at.step, Icmp) and at.step.code == 4 and linux > ours,
+        ends=True,
+    ),
+    Difference(
+        "errors in TIME_WAIT",
+        "error taken",
+        "Linux's TIME_WAIT is no state of the socket, which says CLOSED all the time",
+        lambda at, _ours, linux: linux and at.state == "TIME_WAIT",
     ),
     Difference(
         "a segment that ends at RCV.NXT",

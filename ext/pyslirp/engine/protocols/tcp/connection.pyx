@@ -448,10 +448,10 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
     if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
         t.rcv.ack_now = True
         ecn_heard_syn(&t.ecn, p.tcp_flags)
-        if p.tcp_flags & TCP_ACK:               # the second half of a simultaneous open
-            _take_ack(env, flow, t, p, o, seq, now)
-        else:
+        if not p.tcp_flags & TCP_ACK:
             board_lose_all(&t.snd.board)        # our SYN,ACK was lost
+        elif seq_wide(t.snd.una, p.ack) == t.snd.nxt:
+            _take_ack(env, flow, t, p, o, seq, now)         # the second half of a simultaneous open
         return
     if p.tcp_flags & TCP_SYN:
         _challenge(env, flow, t, now)           # RFC 5961 section 4.2
