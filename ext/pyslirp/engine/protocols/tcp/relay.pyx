@@ -338,7 +338,7 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     if flow.socket != NULL and t.host_ended and t.host_finished:
         env.host.close(env.host.ctx, flow.socket, False)
         flow.socket = NULL
-    if flow.served and t.write_told and tcp_may_send(<TcpState>t.state) and bq_length(&t.snd.queue) * 2 <= t.snd.limit:
+    if flow.served and t.write_told and tcp_may_send(<TcpState>t.state) and bq_length(&t.snd.queue) * 2 <= _read_ahead(t):
         t.write_told = False
         env.notify(env.ctx, flow, NOTICE_WRITABLE)
     if t.state != CLOSED and t.state != TIME_WAIT:
