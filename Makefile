@@ -31,8 +31,8 @@ check: $(VENV)/test ## ruff and mypy
 docs: build ## control.md, counters.md and options.md in docs/, from the code
 	$(PY) -m docs.generate
 
-sim: build $(VENV)/test ## the simulator's tests alone
-	$(PY) -m pytest tests/sim $(ARGS)
+sim: build $(VENV)/test ## the simulator's tests alone, with more seeds and longer tables (minutes)
+	PYSLIRP_SIM_SEEDS=$${PYSLIRP_SIM_SEEDS:-10} PYSLIRP_SIM_LONG=1 $(PY) -m pytest tests/sim $(ARGS)
 
 differential: build $(VENV)/test ## random segments to the engine and to this Linux, compared (ARGS: first seed:count)
 	PYTHONPATH=$(CURDIR) PYSLIRP_DIFFERENTIAL=$(or $(ARGS),0:20000) \
