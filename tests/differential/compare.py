@@ -116,7 +116,7 @@ def difference(one: Case, wire: Wire) -> str | None:
             USED[known.name] += 1
             if known.ends:
                 return None
-        doubt = isinstance(step, Send) and step.length == 0 and step.ack < mine.sent
+        doubt = int(isinstance(step, Send) and step.length == 0 and step.ack < mine.sent)
         if isinstance(step, Icmp) or (isinstance(step, Send) and "E" in step.flags):
             doubt = 2
         at = Place(
@@ -125,7 +125,10 @@ def difference(one: Case, wire: Wire) -> str | None:
             max(at.linux_acked, other.ack or 0),
             doubts=at.doubts + doubt,
             sent=mine.sent,
-            told_early=at.told_early or (isinstance(step, Icmp) and mine.state in OPENING),
+            linux_believes=at.linux_believes
+            or (isinstance(step, Icmp) and (mine.state in OPENING or step.seq == at.sent)),
+            unstamped=at.unstamped or (one.stamps and isinstance(step, Send) and step.stamp is None),
+            fins=at.fins | ({step.end} if isinstance(step, Send) and "F" in step.flags else set()),
         )
     at = replace(at, step=None)
     if ours.read != theirs.read and not excused(at, "read", (ours.read, ours.state), (theirs.read, theirs.state)):

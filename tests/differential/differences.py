@@ -27,7 +27,9 @@ class Place:
     linux_state: str = ""
     doubts: int = 0  #: ACKs so far that have left something unacknowledged
     sent: int = 1  #: one past the highest number that we had sent before
-    told_early: bool = False  #: there was an ICMP "fragmentation needed" before the connection was open
+    linux_believes: bool = False  #: there was a "fragmentation needed" of a SYN, or of SND.NXT
+    unstamped: bool = False  #: there was a segment without the timestamp that was agreed upon
+    fins: frozenset[int] = frozenset()  #: where the guest has ended
 
     @property
     def step_ack(self) -> int | None:
@@ -108,6 +110,25 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "a duplicate in part",
+        "ack",
+        "of bytes that have come with some before the next ones we tell in the next ACK; Linux at once (RFC 2883 wants it told)",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send) and ours is None and linux == at.step.end and at.step.seq < at.ours_acked < linux
+        ),
+    ),
+    Difference(
+        "an ACK that data carry",
+        "ack",
+        "data that an ACK lets go carry what was received before that segment's; we look at all of a segment first",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send)
+            and at.step.length > 0
+            and None not in (ours, linux)
+            and ours == at.step.end > linux
+        ),
+    ),
+    Difference(
         "answers are limited",
         "ack",
         "RFC 5961 section 7: one ACK in 500 ms for what should not have come; Linux has the same limit, here switched off",
@@ -126,6 +147,13 @@ DIFFERENCES: tuple[Difference, ...] = (
         "ack",
         "RFC 7323 3.2 drops a segment without the option that was agreed upon in silence; Linux takes it",
         lambda at, ours, _linux: isinstance(at.step, Send) and at.step.stamp is None and ours is None,
+    ),
+    Difference(
+        "no timestamp, and what its ACK told",
+        "resets",
+        "the same: what Linux has learnt from it (the end of the connection) we have not",
+        lambda at, ours, linux: at.unstamped and not ours and bool(linux),
+        ends=True,
     ),
     Difference(
         "an old segment while an ACK is delayed",
@@ -238,10 +266,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         lambda _at, ours, linux: 0 < abs(ours - linux) <= SACK_ROOM,
     ),
     Difference(
-        "a path told of before it is open",
+        "a path that only Linux knows",
         "largest",
-        "we believe 'fragmentation needed' of what is in flight and longer than that; Linux also of a SYN",
-        lambda at, ours, linux: at.told_early and ours > linux,
+        "we believe 'fragmentation needed' of what is in flight and longer than that; Linux also of a SYN and of SND.NXT",
+        lambda at, ours, linux: at.linux_believes and ours > linux,
     ),
     Difference(
         "errors about SND.NXT",
@@ -315,6 +343,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         "read",
         "RFC 9293 3.10.7.4 flushes the queues at a reset; Linux still lets the application read what had come",
         lambda _at, ours, linux: linux[0].startswith(ours[0]) and linux[1] == "CLOSED",
+    ),
+    Difference(
+        "two ends, and what lies between",
+        "read",
+        "a guest that moves its FIN behind more data, before the first was in turn: Linux ends at the first, we at the last",
+        lambda at, ours, linux: len(at.fins) > 1 and ours[0].startswith(linux[0]),
     ),
     Difference(
         "a reset at the number of the FIN",
