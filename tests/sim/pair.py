@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from pyslirp.addresses import Endpoint, pack
 from pyslirp.sim.apps import Transfer, pattern
 from pyslirp.sim.audit import Auditor
 from pyslirp.sim.clock import MILLISECOND_NS, SECOND_NS
@@ -23,7 +24,7 @@ from pyslirp.sim.guest import Guest
 from pyslirp.sim.host import Gateway
 from pyslirp.sim.link import Link, Pipe
 from pyslirp.sim.stream import Stream
-from pyslirp.sim.world import World
+from pyslirp.sim.world import End, World
 
 SEEDS = range(int(os.environ.get("PYSLIRP_SIM_SEEDS", "2")))  # `make sim` runs many
 FAR = IPv4Address("192.0.2.1")
@@ -34,6 +35,20 @@ DELAY = Pipe(delay_ns=2 * MILLISECOND_NS)
 
 def with_mtu(impairments: Impairments, mtu: int) -> Impairments:
     return replace(impairments, pipe=replace(impairments.pipe, mtu=mtu))
+
+
+class Valve:
+    """An end whose frames can be held back, as those of a link that takes no more."""
+
+    def __init__(self, end: End) -> None:
+        self._end = end
+        self.shut = False
+
+    def deliver(self, frames: list[bytes], now: int) -> None:
+        self._end.deliver(frames, now)
+
+    def collect(self) -> list[bytes]:
+        return [] if self.shut else self._end.collect()
 
 
 class Pair:
@@ -65,7 +80,8 @@ class Pair:
         self.auditor = Auditor(mtu, keep=keep)
         self.audit = audit
         self.link = Link.plain(mtu)
-        self.world.connect(self.gateway.attach(), self.guest, self.link)
+        self.valves = {"host": Valve(self.gateway.attach()), "guest": Valve(self.guest)}
+        self.world.connect(self.valves["host"], self.valves["guest"], self.link)
         self._meet()
         self.change_link(there or Impairments(DELAY), back)
 
@@ -74,6 +90,19 @@ class Pair:
         ping = self.guest.ping(self.gateway.host, self.world.now)
         self.world.settle()
         assert ping.rtt_ns == 0
+
+    def stuff(self, side: str) -> None:
+        """Shut that side's valve, and fill the queue before it with datagrams: TCP finds no room in it."""
+        self.valves[side].shut = True
+        assert self.guest.address is not None
+        to, filling, now = Endpoint(self.guest.address, 9), bytes(self.mtu - 28), self.world.now
+        if side == "host":
+            ends = pack(FAR), 9, pack(to.address), to.port
+            while self.gateway.core.send_udp(*ends, filling, now) or self.gateway.core.send_udp(*ends, b"", now):
+                pass
+        else:
+            while self.guest.send_udp(9, Endpoint(FAR, 9), filling, now):
+                pass
 
     def made_link(self, there: Impairments, back: Impairments | None = None) -> Link:
         """There: to the guest; back: from it."""

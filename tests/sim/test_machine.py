@@ -1,4 +1,5 @@
-"""A guest, a gateway, a link, and whatever Hypothesis makes them do: open, write, read, finish, reset, wait, break the link.
+"""A guest, a gateway, a link, and whatever Hypothesis makes them do: open, write, read, finish, reset, wait, break the link
+or hold it back.
 
 After every step the state of both sides agrees with itself and with what was written; every segment on the way has passed
 the auditor.  At the end the link is mended, and what is still open ends well: each stream has received exactly what the
@@ -159,6 +160,14 @@ class Machine(RuleBasedStateMachine):
     def change_link(self, there: Impairments, back: Impairments) -> None:
         self.pair.change_link(there, back)
 
+    @rule(side=sides, how=st.sampled_from(["open", "shut", "stuffed"]))
+    def turn_valve(self, side: str, how: str) -> None:
+        """That side's link takes nothing, at once or when its queue has filled; or it does again."""
+        if how == "stuffed":
+            self.pair.stuff(side)
+        self.pair.valves[side].shut = how != "open"
+        self.settle()
+
     @rule(kilobytes=st.sampled_from([0, 64, 1024, 262_144]))
     def change_memory(self, kilobytes: int) -> None:
         self.pair.gateway.core.set_memory(kilobytes << 10)
@@ -209,6 +218,8 @@ class Machine(RuleBasedStateMachine):
             return
         self.pair.gateway.core.set_memory(1 << 28)
         self.pair.change_link(Impairments(Pipe(MILLISECOND_NS)))
+        for valve in self.pair.valves.values():
+            valve.shut = False
         for _ in range(200):
             for made in self.connections:
                 for side in ("guest", "host"):

@@ -99,3 +99,28 @@ def test_memory_runs_out(seed: int) -> None:
     memory = pair.gateway.core.memory()
     assert memory["buffer_refused"] > 0
     pair.check_empty()
+
+
+@pytest.mark.parametrize("side", ["guest", "host"])
+def test_a_link_that_takes_nothing(side: str) -> None:
+    """A full queue refuses segments, ACKs and FINs; they go out once there is room, in time for no timer to be needed."""
+    pair = Pair()
+    guest, host = Transfer(finish=False), Transfer(finish=False)
+    pair.connect(guest, host)
+    assert pair.run(lambda: guest.stream is not None and host.stream is not None and guest.stream.connected)
+    pair.rest(SECOND_NS)
+    pair.stuff(side)
+    for app in (guest, host):
+        app.data = pattern(5, 100_000)
+        app.pump()
+        app.stream.finish()  # type: ignore[union-attr]
+    core = (pair.gateway if side == "host" else pair.guest).core
+    pair.rest(100 * MILLISECOND_NS)
+    (flow,) = core.flows()
+    assert flow["in_flight"] == 0, "a segment found room"
+    assert flow["send_queue"] > 0
+    pair.valves[side].shut = False
+    pair.rest(30 * MILLISECOND_NS)
+    assert flow["send_queue"] > core.flows()[0]["send_queue"]
+    assert pair.run(lambda: len(guest.received) == len(host.received) == 100_000)
+    assert bytes(guest.received) == bytes(host.received) == pattern(5, 100_000)
