@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,6 +21,7 @@ from pyslirp.sim.apps import pattern
 from pyslirp.sim.clock import MILLISECOND_NS, SECOND_NS
 from pyslirp.sim.faults import Impairments
 from pyslirp.sim.link import Pipe
+from pyslirp.sim.node import TCP
 from pyslirp.sim.stream import Stream
 from tests.sim.pair import FAR, SEEDS, Pair
 
@@ -198,6 +200,8 @@ class Machine(RuleBasedStateMachine):
         self.pair.check()
         for core in (self.pair.gateway.core, self.pair.guest.core):
             for flow in core.flows():
+                if flow["protocol"] != TCP:
+                    continue  # of the datagrams that stuff a queue
                 assert flow["in_flight"] <= flow["send_queue"] + 2, "more in flight than data, SYN and FIN"
                 assert flow["cwnd"] >= flow["mss"] or flow["state"] in {"SYN_SENT", "HELD", "SYN_RCVD"}
                 assert flow["rcv_wnd"] <= 1 << 30
@@ -246,4 +250,4 @@ class Machine(RuleBasedStateMachine):
 Machine.TestCase.settings = settings(
     max_examples=30 * max(1, len(SEEDS) // 2), stateful_step_count=40, deadline=None, print_blob=True
 )
-TestMachine = Machine.TestCase
+TestMachine = pytest.mark.timeout(1200)(Machine.TestCase)
