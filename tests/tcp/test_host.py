@@ -9,6 +9,7 @@ from pyslirp.engine.core import core
 from tests.unit.engine.core.guest import FAR, Guest, Net, ip
 from tests.unit.engine.core.test_streams import ACK, FIN, RST, SYN, Client, state
 
+WIDE = bytes([2, 4, 5, 180, 1, 3, 3, 10])  # MSS 1460, window scale 10
 URG = dpkt.tcp.TH_URG
 ECONNRESET = 104
 HALF_OPEN_MAX = 1024  # core/world.pxd
@@ -180,3 +181,23 @@ def test_what_the_host_opens_is_charged_to_the_guest_it_is_for() -> None:
     net.host.feed(flow, socket, bytes(100_000), net.now)
     net.run()
     assert net.core.ports()[0]["buffer_bytes"] == net.core.memory()["buffer_bytes"] > 0
+
+
+def test_what_a_run_leaves_in_a_socket_is_read_in_the_next_and_waits_for_no_ack() -> None:
+    """A run reads a share (relay.pyx, READ_PER_RUN); no edge tells of the rest, and the ACK may be a round trip away."""
+    net = Net()
+    client = Client(net.guest())
+    client.send(SYN, options=WIDE)
+    flow = net.flow()
+    socket = net.host.attach(flow, net.now)
+    net.host.connected(flow, net.now)
+    net.run()
+    client.only()
+    client.send(ACK)
+    net.host.feed(flow, socket, bytes(16 << 20), net.now)
+    net.run()
+    while net.core.flow(flow)["cwnd"] < 1 << 20:
+        client.hear()
+        client.send(ACK)
+        net.run()
+    assert net.core.flow(flow)["in_flight"] > 512 << 10

@@ -19,6 +19,8 @@ cdef enum:
 # Linked by GUEST_SIDE, charged to the link that it came in by; NULL: full (counted).
 cdef Flow *flow_new(World *w, const FlowKey *key, u8 ttl, u32 link) noexcept nogil
 cdef void flow_dirty(World *w, Flow *flow) noexcept nogil
+cdef void flow_later(World *w, Flow *flow) noexcept nogil                                 # dirty again when this run is over
+cdef void flows_later(World *w) noexcept nogil                                            # it is over
 cdef Flow *flow_next_dirty(World *w) noexcept nogil                          # takes one off; frees the dead on the way
 cdef void flow_wait(World *w, Flow *flow, bint served) noexcept nogil        # on the list of the blocked; served: it has sent something
 cdef void flows_unblock(World *w) noexcept nogil

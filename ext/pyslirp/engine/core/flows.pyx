@@ -92,6 +92,30 @@ cdef void flow_dirty(World *w, Flow *flow) noexcept nogil:
     w.dirty_last = flow
 
 
+cdef void flow_later(World *w, Flow *flow) noexcept nogil:
+    if flow.dirty:
+        return
+    flow.dirty = True
+    flow.next_dirty = NULL
+    if w.later_last == NULL:
+        w.later_first = flow
+    else:
+        w.later_last.next_dirty = flow
+    w.later_last = flow
+
+
+cdef void flows_later(World *w) noexcept nogil:
+    if w.later_first == NULL:
+        return
+    if w.dirty_last == NULL:
+        w.dirty_first = w.later_first
+    else:
+        w.dirty_last.next_dirty = w.later_first
+    w.dirty_last = w.later_last
+    w.later_first = NULL
+    w.later_last = NULL
+
+
 cdef void _free_if_dead(World *w, Flow *flow) noexcept nogil:
     if flow.life == FLOW_DEAD and not flow.dirty:
         slab_give(&w.flow_slab, flow)

@@ -9,7 +9,7 @@ from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES, Offload, offload_read
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.bursts cimport datagrams_flush
 from pyslirp.engine.core.datagrams cimport datagram_expire
-from pyslirp.engine.core.flows cimport flow_dirty, flow_kill, flow_next_dirty, flows_unblock
+from pyslirp.engine.core.flows cimport flow_dirty, flow_kill, flow_next_dirty, flows_later, flows_unblock
 from pyslirp.engine.core.input cimport input_frame
 from pyslirp.engine.core.neighbors cimport neighbors_check
 from pyslirp.engine.core.port cimport PORTS_MAX
@@ -165,6 +165,7 @@ cdef bint world_run(World *w, u32 budget, ns_t now) noexcept nogil:
         neighbors_check(w)
     if reassembly_deadline(w.reassembly) <= now:
         count_n(&w.counters, FRAGMENT_EXPIRED, reassembly_expire(w.reassembly, now))
+    flows_later(w)
     return w.dirty_first != NULL or w.unblock or timers_next(&w.timers) <= now
 
 

@@ -14,7 +14,7 @@ from pyslirp.engine.codecs.build cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER
 from pyslirp.engine.codecs.parse cimport PROTO_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Packet
 from pyslirp.engine.codecs.quote cimport Quote
 from pyslirp.engine.core.flows cimport (
-    DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_half_open, flow_kill, flow_new, flow_next_dirty,
+    DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_half_open, flow_kill, flow_later, flow_new, flow_next_dirty,
     flow_oldest_half_open, flow_punt, flow_rearm, flow_wait, flow_whole)
 from pyslirp.engine.core.output cimport out_burst, out_icmp_error, out_reset, out_segment
 from pyslirp.engine.core.punts cimport (
@@ -116,6 +116,8 @@ cdef void _settle(World *w, Flow *flow, bint served) noexcept nogil:
         flow_unlink(&w.flows, flow, GUEST_SIDE)     # over for the guest; the host still gets its last bytes
     if t.blocked:
         flow_wait(w, flow, served)
+    elif t.host_more:
+        flow_later(w, flow)
     when = tcp_deadline(t)
     if when != ns_never():
         flow_rearm(w, flow, when)

@@ -87,6 +87,8 @@ cdef struct World:
     TimerHeap timers
     Flow *dirty_first           # flows with work to do, in order
     Flow *dirty_last
+    Flow *later_first           # those that have had their share of this run, and have more to do
+    Flow *later_last
     Flow *blocked_first         # flows that wait for a link or a MAC address; see flows.pyx
     Flow *blocked_last
     Flow *blocked_unserved      # the last of those at its front that the present round has given nothing

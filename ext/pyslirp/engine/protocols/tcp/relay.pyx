@@ -137,6 +137,7 @@ cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     cdef u64 most = _read_ahead(t), offered, total = 0
     cdef i64 got
     cdef int n, i
+    t.host_more = False
     while t.host_readable and not t.host_ended and bq_length(&t.snd.queue) < most and total < READ_PER_RUN:
         n = bq_room(&t.snd.queue, most - bq_length(&t.snd.queue), pieces, PIECES_FROM_HOST)
         if n == 0:
@@ -163,6 +164,7 @@ cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
             t.host_readable = False
             if got != -EAGAIN:
                 t.host_error = <i32>-got
+    t.host_more = total >= READ_PER_RUN and t.host_readable and not t.host_ended and bq_length(&t.snd.queue) < most
 
 
 # -- a run ------------------------------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ cdef struct Tcp:
     ns_t challenged             # last challenge ACK, or answer to an ACK outside the window; 0: none yet
     bint host_readable          # the socket may have data: read until EAGAIN
     bint host_writable          # the socket takes data
+    bint host_more              # the last run has read its share, and there may be more and room for it
     bint host_hup               # the host's end of stream is known to be behind the data: a short read is not the last
     bint host_urgent            # urgent data is in the socket or on its way: look for the mark
     bint host_broken            # the socket is in error, told even where nothing can be read or written
