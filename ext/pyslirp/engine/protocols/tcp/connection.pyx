@@ -270,7 +270,8 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
     segment.piece_count = bq_peek(&t.snd.queue, seq - t.snd.iss - 1, length, segment.pieces, SEGMENT_PIECES) if length else 0
     if not env.emit(env.ctx, flow, &segment):
         t.blocked = True
-        t.rcv.ack_now = t.rcv.ack_now or flags & TCP_ACK != 0
+        # A segment with data will come again; an ACK that nobody waits for need not go before it.
+        t.rcv.ack_now = t.rcv.ack_now or (flags & TCP_ACK != 0 and (length == 0 or t.rcv.unacked_bytes != 0))
         return False
     if fresh:
         t.ecn.cwr = False
