@@ -89,8 +89,13 @@ def test_help_lists_the_commands() -> None:
 
 
 def test_events_until_ctrl_c(path: Path) -> None:
+    # A shell starts what it puts in the background with SIGINT ignored, and that is inherited.
     with subprocess.Popen(
-        [*COMMAND, "ctl", str(path), "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        ["env", "--default-signal=INT", *COMMAND, "ctl", str(path), "events"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     ) as process:
         assert process.stdout is not None
         while not select.select([process.stdout], [], [], 0.1)[0]:  # it may ask for events after the first of these
