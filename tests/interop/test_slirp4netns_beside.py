@@ -230,6 +230,7 @@ class Running:
         wait_for(line, lambda: line in self.said()[0], PATIENCE_SECONDS)
 
     def ask(self, path: Path, request: bytes) -> bytes:
+        wait_for(str(path), path.exists, PATIENCE_SECONDS)  # theirs may come after the last line
         with self._host.connect_unix(path) as client:
             client.sendall(request)
             return b"".join(iter(lambda: client.recv(4096), b""))
