@@ -82,8 +82,9 @@ cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil                  
 cdef inline bint rcv_has_blocks(const TcpReceive *r) noexcept nogil:
     """Is there anything for a SACK option?"""
     return r.islands.count != 0 or r.again_end > r.again_start
-# More has been heard of than an option of `most` blocks tells: True: the next tells of the older of it, and another is to follow.
-cdef bint rcv_split_report(TcpReceive *r, int most) noexcept nogil
+# A batch has told of several islands: True: the next option tells of one more of them, the oldest first, and another is to
+# follow, as if the segments had come one by one.  Each is told of about three times (RFC 2018 section 4): a lost ACK hides none.
+cdef bint rcv_split_report(TcpReceive *r) noexcept nogil
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil
 cdef inline void rcv_reported(TcpReceive *r) noexcept nogil:
     """A SACK option has left: a duplicate is told of once (RFC 2883 section 4)."""

@@ -16,9 +16,9 @@ takes a whole window within a few round trips (dynamic right-sizing), so a slow 
 anybody while half of the memory is in use.  After a silence it is small again.  What was promised before (`granted`) holds:
 the edge stays where it was until the guest has used it up.
 
-Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.  One ACK at the
-end of a batch has room for three or four of them; where more were heard of in it, as many ACKs follow one another as tell of the
-last RCV_RECENT (RFC 2018 section 4 has one for each segment): what the sender is not told of it sends again.
+Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.  Where a
+batch has told of several, an ACK follows for each of the last RCV_RECENT, as if they had come one by one: each is told of about
+three times (RFC 2018 section 4), for what the sender is not told of it sends again, and takes the path for one that reorders.
 
 Twice.  Of a segment that brings what was there already, that part is remembered (`again`) for the next SACK option, where it
 stands first and once (RFC 2883): the guest learns that it has repeated too much.
@@ -360,12 +360,12 @@ cdef bint rcv_sound(const TcpReceive *r) noexcept nogil:
             and r.adv <= max(r.irs + 1 + r.queue.head + r.limit, r.granted) + step)
 
 
-cdef bint rcv_split_report(TcpReceive *r, int most) noexcept nogil:
+cdef bint rcv_split_report(TcpReceive *r) noexcept nogil:
     r.skipped = 0
-    if <int>r.unreported <= most:
+    if r.unreported <= 1:
         return False
-    r.skipped = r.unreported - <u8>most
-    r.unreported = r.skipped
+    r.unreported -= 1
+    r.skipped = r.unreported
     return True
 
 

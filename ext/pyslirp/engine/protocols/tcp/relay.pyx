@@ -22,7 +22,7 @@ from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_resumed
 from pyslirp.engine.protocols.tcp.connection cimport (
     DELAYED_ACK_MS, FIN_WAIT_2_SECONDS, HALF_CLOSED_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS,
     STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over,
-    tcp_sack_room, tcp_send)
+    tcp_send)
 from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
 from pyslirp.engine.protocols.tcp.rate cimport rate_limited
 from pyslirp.engine.protocols.tcp.receive cimport (
@@ -274,7 +274,7 @@ cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil
     again = t.rcv.duplicate_acks
     t.rcv.duplicate_acks = 0
     if t.rcv.ack_now and t.snd.nxt > t.snd.iss:
-        while t.sack and rcv_split_report(&t.rcv, tcp_sack_room(t)):
+        while t.sack and rcv_split_report(&t.rcv):
             if not tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now):
                 return
         tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
