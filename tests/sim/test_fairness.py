@@ -52,14 +52,6 @@ def test_fairness(congestion: str) -> None:
     fairness_table(congestion, "fairness", NARROW, (2, 5, 10), LEAST_FAIR[congestion])
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("congestion", CONGESTION)
-def test_fairness_at_speed(congestion: str) -> None:
-    """Ten times the window takes ten times as long to come together: at 40 ms, 15 s are not enough for it."""
-    fairness_table(congestion, "fairness_100", 10 * NARROW, (2, 5, 10, 20), LEAST_FAIR[congestion] - 0.15)
-
-
 def bbr_beside_cubic(rate: int, each: int, rtt_ms: float, queue_bdp: float) -> float:
     """The share of BBR, where half of the streams are of either."""
     pair = Pair(1, there=link(rtt_ms, queue=max(16_000, round(queue_bdp * bdp(rate, rtt_ms))), rate=rate), audit=False)
@@ -103,9 +95,3 @@ def check_beside(found: list[list[float]]) -> None:
 @pytest.mark.timeout(600)
 def test_bbr_beside_cubic() -> None:
     check_beside(beside_table("bbr_beside_cubic", NARROW, 1))
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-def test_bbr_beside_cubic_at_speed() -> None:
-    check_beside(beside_table("bbr_beside_cubic_100", 10 * NARROW, 2))
