@@ -80,38 +80,40 @@ cdef void _discharge(World *w, Flow *flow) noexcept nogil:
         w.ports[flow.link].flows -= 1
 
 
-cdef void flow_dirty(World *w, Flow *flow) noexcept nogil:
+cdef inline void _append(Flow **first, Flow **last, Flow *flow) noexcept nogil:
+    """To a list of those with work to do, unless it is on one already."""
     if flow.dirty:
         return
     flow.dirty = True
     flow.next_dirty = NULL
-    if w.dirty_last == NULL:
-        w.dirty_first = flow
+    if last[0] == NULL:
+        first[0] = flow
     else:
-        w.dirty_last.next_dirty = flow
-    w.dirty_last = flow
+        last[0].next_dirty = flow
+    last[0] = flow
+
+
+cdef void flow_dirty(World *w, Flow *flow) noexcept nogil:
+    _append(&w.dirty_first, &w.dirty_last, flow)
 
 
 cdef void flow_later(World *w, Flow *flow) noexcept nogil:
-    if flow.dirty:
+    _append(&w.later_first, &w.later_last, flow)
+
+
+cdef void _go_on_with(World *w, Flow *first, Flow *last) noexcept nogil:
+    """Those of a list of their own come behind those of the dirty list."""
+    if first == NULL:
         return
-    flow.dirty = True
-    flow.next_dirty = NULL
-    if w.later_last == NULL:
-        w.later_first = flow
+    if w.dirty_last == NULL:
+        w.dirty_first = first
     else:
-        w.later_last.next_dirty = flow
-    w.later_last = flow
+        w.dirty_last.next_dirty = first
+    w.dirty_last = last
 
 
 cdef void flows_later(World *w) noexcept nogil:
-    if w.later_first == NULL:
-        return
-    if w.dirty_last == NULL:
-        w.dirty_first = w.later_first
-    else:
-        w.dirty_last.next_dirty = w.later_first
-    w.dirty_last = w.later_last
+    _go_on_with(w, w.later_first, w.later_last)
     w.later_first = NULL
     w.later_last = NULL
 
@@ -203,13 +205,7 @@ cdef void flows_unblock(World *w) noexcept nogil:
         flow_dirty(w, flow)
         flow = w.blocked_first
     # Who has just been acknowledged is behind those that wait, or it would fill the room that its own bytes have left.
-    if first == NULL:
-        return
-    if w.dirty_last == NULL:
-        w.dirty_first = first
-    else:
-        w.dirty_last.next_dirty = first
-    w.dirty_last = last
+    _go_on_with(w, first, last)
 
 
 cdef void flow_half_open(World *w, Flow *flow) noexcept nogil:
