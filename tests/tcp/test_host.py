@@ -183,9 +183,8 @@ def test_what_the_host_opens_is_charged_to_the_guest_it_is_for() -> None:
     assert net.core.ports()[0]["buffer_bytes"] == net.core.memory()["buffer_bytes"] > 0
 
 
-def test_what_a_run_leaves_in_a_socket_is_read_in_the_next_and_waits_for_no_ack() -> None:
-    """A run reads a share (relay.pyx, READ_PER_RUN); no edge tells of the rest, and the ACK may be a round trip away."""
-    net = Net()
+def widened(net: Net) -> int:
+    """A flow with megabytes to read at the host, and a guest whose window and ACKs have opened the congestion window to one."""
     client = Client(net.guest())
     client.send(SYN, options=WIDE)
     flow = net.flow()
@@ -200,4 +199,19 @@ def test_what_a_run_leaves_in_a_socket_is_read_in_the_next_and_waits_for_no_ack(
         client.hear()
         client.send(ACK)
         net.run()
+    return flow
+
+
+def test_what_a_run_leaves_in_a_socket_is_read_in_the_next_and_waits_for_no_ack() -> None:
+    """A run reads a share (relay.pyx, READ_PER_RUN); no edge tells of the rest, and the ACK may be a round trip away."""
+    net = Net()
+    flow = widened(net)
     assert net.core.flow(flow)["in_flight"] > 512 << 10
+
+
+def test_little_more_is_read_than_may_be_sent() -> None:
+    """What waits to be sent lies in the host's socket: read when it goes, it is still in the cache."""
+    net = Net()
+    told = net.core.flow(widened(net))
+    assert told["in_flight"] > 512 << 10
+    assert told["send_queue"] - told["in_flight"] <= 128 << 10

@@ -48,6 +48,7 @@ cdef enum:
     PIECES_TO_HOST = 128        # of one sendmsg
     PIECES_FROM_HOST = 16       # of one recvmsg: 256 KiB
     READ_PER_RUN = 262144       # bytes of one flow read from the host in one run, as of a link: the others wait no longer
+    NOT_SENT_MAX = 131072       # bytes read from the host that wait to be sent: what is read now is in the cache when it goes
     QUANTUM_MS = 1              # what a paced flow sends at once: fewer wake-ups, and bursts that any queue takes
 
 
@@ -125,24 +126,29 @@ cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
 
 
 cdef u64 _read_ahead(const Tcp *t) noexcept nogil:
-    """How many bytes may wait for the guest: twice the congestion window, so that an ACK always finds the next flight ready."""
+    """How many bytes may be held for the guest: twice the congestion window, so that an ACK finds the next flight ready where
+    Python writes it.  A host's socket is read when the ACK is there, so that little more than the flight is held."""
     cdef u64 wanted = 2 * t.cc.window.cwnd
     if wanted < t.snd.limit:
         wanted = t.snd.limit
     return wanted if wanted < SND_BUFFER_MAX else SND_BUFFER_MAX
 
 
-cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+cdef u64 _from_host_max(const Tcp *t) noexcept nogil:
+    return min(_read_ahead(t), snd_flight(&t.snd) + <u64>NOT_SENT_MAX)
+
+
+cdef u64 _from_host(TcpEnv *env, Flow *flow, Tcp *t, u64 budget, ns_t now) noexcept nogil:
+    """Read what may soon be sent; how many bytes that was.  It ends once `budget` is reached."""
     cdef Piece[PIECES_FROM_HOST] pieces
-    cdef u64 most = _read_ahead(t), offered, total = 0
+    cdef u64 most = _from_host_max(t), offered, total = 0
     cdef i64 got
     cdef int n, i
-    t.host_more = False
-    while t.host_readable and not t.host_ended and bq_length(&t.snd.queue) < most and total < READ_PER_RUN:
+    while t.host_readable and not t.host_ended and bq_length(&t.snd.queue) < most and total < budget:
         n = bq_room(&t.snd.queue, most - bq_length(&t.snd.queue), pieces, PIECES_FROM_HOST)
         if n == 0:
             count(env.counters, TCP_NO_MEMORY)
-            return
+            return total
         offered = 0
         for i in range(n):
             offered += pieces[i].length
@@ -164,7 +170,7 @@ cdef void _from_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
             t.host_readable = False
             if got != -EAGAIN:
                 t.host_error = <i32>-got
-    t.host_more = total >= READ_PER_RUN and t.host_readable and not t.host_ended and bq_length(&t.snd.queue) < most
+    return total
 
 
 # -- a run ------------------------------------------------------------------------------------------------------------
@@ -253,8 +259,8 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         _spend(t, next.length, now)
         if next.kind == SEGMENT_NEW:
             t.at_probe = ns_never()             # a new flight, a new probe (RFC 8985 7.2)
-    if not t.blocked and t.snd.board.lost_bytes == 0 and ((not snd_has_new(&t.snd) and snd_flight(&t.snd) < t.cc.window.cwnd)
-                                                    or t.cc.window.probing_low):
+    if not t.blocked and t.snd.board.lost_bytes == 0 and (t.cc.window.probing_low or (
+            not snd_has_new(&t.snd) and (t.host_ended or not t.host_readable) and snd_flight(&t.snd) < t.cc.window.cwnd)):
         rate_limited(&t.snd.board.rate, snd_flight(&t.snd))
 
 
@@ -308,14 +314,33 @@ cdef void _arm(Tcp *t, ns_t now) noexcept nogil:
         t.at_retransmit = ns_never()
 
 
+cdef void _go_on_reading(TcpEnv *env, Flow *flow, Tcp *t, u64 total, ns_t now) noexcept nogil:
+    """All that was read has been sent, and there is more: read and send by turns, up to what is a run's share.  An error is for
+    the next run, which looks at such things first."""
+    cdef u64 got
+    while (t.host_readable and not t.host_ended and not t.host_error and flow.socket != NULL and not t.blocked
+           and tcp_may_send(<TcpState>t.state) and not snd_has_new(&t.snd)):
+        if total >= READ_PER_RUN:
+            t.host_more = True
+            return
+        got = _from_host(env, flow, t, READ_PER_RUN - total, now)
+        _output(env, flow, t, False, now)
+        t.host_more = t.host_error != 0 or t.host_broken
+        if got == 0 or t.host_more:
+            return
+        total += got
+
+
 cdef bint _nothing_to_read(const Tcp *t) noexcept nogil:
     """A broken socket says so to whoever reads it, behind its last bytes; but is it read?  Not when it is at its end, nor
     while the guest, who may stay silent for ever, takes nothing more."""
-    return t.host_ended or not t.host_readable or not tcp_may_send(<TcpState>t.state) or bq_length(&t.snd.queue) >= _read_ahead(t)
+    return t.host_ended or not t.host_readable or not tcp_may_send(<TcpState>t.state) or bq_length(&t.snd.queue) >= _from_host_max(t)
 
 
 cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    cdef u64 total = 0
     t.blocked = False
+    t.host_more = False
     if t.state == HELD or tcp_over(t):
         return
     if t.state != SYN_SENT and t.state != SYN_RCVD:
@@ -323,7 +348,7 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         if tcp_over(t):
             return
         if flow.socket != NULL and not t.host_error and tcp_may_send(<TcpState>t.state):
-            _from_host(env, flow, t, now)
+            total = _from_host(env, flow, t, READ_PER_RUN, now)
         if t.host_broken and not t.host_error and _nothing_to_read(t):
             t.host_error = ECONNRESET
     if t.host_error:
@@ -335,6 +360,7 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         recovery_judge(env, t, now)
         path_widen(t, now)
         _output(env, flow, t, False, now)
+        _go_on_reading(env, flow, t, total, now)
     if t.state != CLOSED and t.state != SYN_SENT:
         _acknowledge(env, flow, t, now)
     if flow.socket != NULL and t.host_ended and t.host_finished:
