@@ -81,7 +81,7 @@ def test_a_configured_tap(topology: Topology, guest: Namespace, start: Start, mt
     assert address_of(guest) == f"{FIRST_LEASE}/24"
     assert f"mtu {mtu} " in guest.run("ip link show tap0").check()
     assert f"default via {GATEWAY} dev tap0" in guest.run("ip route").check()
-    assert "0% packet loss" in guest.run(f"ping -c 2 -i 0.2 {GATEWAY}").check()
+    assert "0% packet loss" in guest.run(f"busybox ping -c 2 -i 0.2 -W 3 {GATEWAY}").check()
     talk(guest, topology.host)
 
 

@@ -204,7 +204,7 @@ def test_unclaimed_address_of_the_virtual_net(net: Network) -> None:
     unclaimed = "10.0.2.77"
     host, guest = net.topology.host, net.guest
     host.run(f"ip addr add {unclaimed}/32 dev lo").check()
-    mac = guest.net.run(f"ping -c 1 -W 3 {GATEWAY} >/dev/null; ip neigh show {GATEWAY}").check().split()[4]
+    mac = guest.net.run(f"busybox ping -c 1 -W 3 {GATEWAY} >/dev/null; ip neigh show {GATEWAY}").check().split()[4]
     guest.run(f"ip neigh add {unclaimed} lladdr {mac} dev {guest.interface}").check()
     try:
         with host.listener(unclaimed) as listener:

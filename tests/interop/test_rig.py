@@ -61,7 +61,7 @@ def test_topology(topology: Topology) -> None:
     with topology.host.new_socket(kind=socket.SOCK_DGRAM, proto=socket.IPPROTO_ICMP) as ping:
         ping.sendto(b"\x08\0\0\0\0\0\0\1hello", (FAR, 0))
         assert ping.recv(64)[8:] == b"hello"
-    assert ROUTER in topology.host.run(f"ping -c 1 -t 1 -W 2 {FAR}").output
+    assert ROUTER in topology.host.run(f"busybox traceroute -n -m 1 -q 1 -w 2 {FAR}").output
     with topology.host.listener(HOST) as listener:
         client = topology.far.connect(HOST, listener.getsockname()[1])
         _, seen = accept(listener)

@@ -124,7 +124,7 @@ def test_cidr(topology: Topology, guest: Namespace, start: Start) -> None:
     start("-c", "--cidr", "10.0.135.128/25")
     assert address_of(guest, "tap11") == "10.0.135.228/25"
     assert "default via 10.0.135.130" in guest.run("ip route").check()
-    assert " 0% packet loss" in guest.run("ping -c 2 -i 0.2 10.0.135.130").check()
+    assert " 0% packet loss" in guest.run("busybox ping -c 2 -i 0.2 -W 3 10.0.135.130").check()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def connect_error(guest: Namespace, address: str, port: int, seconds: float) -> 
 
 def test_disable_host_loopback(topology: Topology, guest: Namespace, start: Start) -> None:
     start("-c", "--disable-host-loopback")
-    assert " 0% packet loss" in guest.run(f"ping -c 2 -i 0.2 {GATEWAY}").check()
+    assert " 0% packet loss" in guest.run(f"busybox ping -c 2 -i 0.2 -W 3 {GATEWAY}").check()
     with topology.host.listener() as listener:
         port = listener.getsockname()[1]
         assert connect_error(guest, GATEWAY, port, 5) == errno.ENETUNREACH
@@ -209,7 +209,7 @@ def test_disable_host_loopback(topology: Topology, guest: Namespace, start: Star
 def test_disable_dns(guest: Namespace, start: Start) -> None:
     """The DNS address is silent, by UDP and by TCP."""
     start("-c", "--disable-dns")
-    assert " 0% packet loss" in guest.run(f"ping -c 2 -i 0.2 {GATEWAY}").check()
+    assert " 0% packet loss" in guest.run(f"busybox ping -c 2 -i 0.2 -W 3 {GATEWAY}").check()
     assert connect_error(guest, DNS, 53, 2) == errno.ETIMEDOUT
     with guest.udp() as asking:
         asking.settimeout(1)
@@ -263,7 +263,7 @@ def test_exit_fd(guest: Namespace, start: Start) -> None:
     process = start("-c", "-e", str(reading), pass_fds=[reading])
     os.close(reading)
     os.write(writing, b"of no interest")
-    guest.run(f"ping -c 1 {GATEWAY}").check()
+    guest.run(f"busybox ping -c 1 -W 3 {GATEWAY}").check()
     assert process.alive()
     os.close(writing)
     assert process.wait() == 0
