@@ -24,7 +24,7 @@ def pattern(seed: int, length: int, start: int = 0) -> bytes:
 class Transfer:
     """Sends `data`, finishes, and keeps what it receives.
 
-    finish: send a FIN behind the last byte; on_end_only: but not before the other side's.  `stall` stops reading until
+    finish: send a FIN behind the last byte; after_end: but not before the other side's.  `stall` stops reading until
     `resume`, so that the window closes.
     """
 

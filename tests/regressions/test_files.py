@@ -91,7 +91,7 @@ def test_a_file_server_answers_guests(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def all_from(rig: Rig, guest: WiredGuest, address: IPv4Address, port: int) -> bytes:
     """What a server says to who says nothing."""
-    data = Transfer(b"")
+    data = Transfer(after_end=True)  # who ends first waits for TIME_WAIT's ten seconds
     guest.connect(address, port, now(), data)
     rig.until(lambda: data.closed)
     return bytes(data.received)

@@ -62,7 +62,7 @@ def test_what_a_guest_sends_is_input_and_nothing_else(rig: Rig) -> None:
 def test_a_command_that_says_something_and_ends(rig: Rig) -> None:
     guest = rig.join()
     add(rig, "tcp:10.0.2.100:13-cmd:echo 'it is late'")
-    transfer = Transfer(b"")
+    transfer = Transfer(after_end=True)  # who ends first waits for TIME_WAIT's ten seconds
     guest.connect(SERVER, 13, now(), transfer)
     rig.until(lambda: transfer.closed)
     assert transfer.received == b"it is late\n"
