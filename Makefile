@@ -15,11 +15,19 @@ unexport PYSLIRP_BUILD
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
+# A worker for each core runs tests side by side, but for those that are marked `alone`, which come after them.
+# ARGS="-n0 ..." does without workers, for -s or a debugger.
+WORKERS := -n auto --maxprocesses 8 --dist loadgroup
+
 demo: build ## what pyslirp does, shown without QEMU
 	$(PY) -m pyslirp demo
 
+# Of a part in which nothing was asked for pytest says 5, of an interruption, which ends both, 2; else the first failure counts.
 test: build $(VENV)/test ## every test; says what it skipped and why (PYSLIRP_NO_SKIP=1: a skip is a failure)
-	$(PY) -m pytest $(ARGS)
+	@status=5; ran() { case $$1-$$status in 2-*) exit 2 ;; 5-*) ;; *-5 | *-0) status=$$1 ;; esac; }; \
+	$(PY) -m pytest --part=beside $(WORKERS) $(ARGS); ran $$?; \
+	$(PY) -m pytest --part=alone $(ARGS) -n0; ran $$?; \
+	exit $$status
 
 build: $(VENV)/run ## the engine, in place
 	$(PY) setup.py -q build_ext --inplace
@@ -32,7 +40,7 @@ docs: build ## control.md, counters.md and options.md in docs/, from the code
 	$(PY) -m docs.generate
 
 sim: build $(VENV)/test ## the simulator's tests alone, with more seeds and longer tables (minutes)
-	PYSLIRP_SIM_SEEDS=$${PYSLIRP_SIM_SEEDS:-10} PYSLIRP_SIM_LONG=1 $(PY) -m pytest tests/sim $(ARGS)
+	PYSLIRP_SIM_SEEDS=$${PYSLIRP_SIM_SEEDS:-10} PYSLIRP_SIM_LONG=1 $(PY) -m pytest $(WORKERS) tests/sim $(ARGS)
 
 differential: build $(VENV)/test ## random segments to the engine and to this Linux, compared (ARGS: first seed:count)
 	PYTHONPATH=$(CURDIR) PYSLIRP_DIFFERENTIAL=$(or $(ARGS),0:20000) \
@@ -53,7 +61,8 @@ microbench: build $(VENV)/test ## nanoseconds: a packet, a flow, a checksum, and
 
 FLAVOUR_TESTS := $(wildcard tests/unit tests/tcp tests/ipv6 tests/regressions tests/sim)
 flavoured = PYSLIRP_BUILD=$(1) PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/$(1)/lib:$(CURDIR)
-# CPython keeps memory until it ends, so leaks are counted by the debug flavour and not by the sanitizer.
+# Sanitizers leave out what is marked `bulk` (tables of throughput and fairness, 50,000 flows): minutes of code that shorter
+# tests reach as well.  CPython keeps memory until it ends, so leaks are counted by the debug flavour, not by the sanitizer.
 sanitized = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so)" PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=print_stacktrace=1
 
@@ -61,10 +70,10 @@ build-%: $(VENV)/test
 	PYSLIRP_BUILD=$* $(PY) setup.py -q build
 
 debug: build-debug ## unit tests with assertions, bounds checks and leak counters
-	$(call flavoured,debug) $(PY) -m pytest $(FLAVOUR_TESTS) $(ARGS)
+	$(call flavoured,debug) $(PY) -m pytest $(WORKERS) $(FLAVOUR_TESTS) $(ARGS)
 
 sanitize: build-sanitize ## unit tests under ASan and UBSan
-	$(call flavoured,sanitize) $(sanitized) $(PY) -m pytest $(FLAVOUR_TESTS) $(ARGS)
+	$(call flavoured,sanitize) $(sanitized) $(PY) -m pytest $(WORKERS) -m "not bulk" $(FLAVOUR_TESTS) $(ARGS)
 
 coverage: build-coverage ## lines that the unit tests reach, of .py and .pyx
 	$(call flavoured,coverage) $(PY) -m coverage run -m pytest $(FLAVOUR_TESTS) $(ARGS)

@@ -1,4 +1,8 @@
-"""What holds for every test: which build runs, what a skip means, how Hypothesis searches."""
+"""What holds for every test: which build runs, what a skip means, how Hypothesis searches, what may run beside others.
+
+`make test` runs pytest twice: with `--part=beside` in a worker for each core, then with `--part=alone` what those would
+disturb.  Without `--part` everything runs, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ".ci/packages.txt"
 FLAVOUR = os.environ.get("PYSLIRP_BUILD") or "release"
+ALONE = [ROOT / "tests" / name for name in ("differential", "interop", "platform")]  #: all of it is marked `alone`
 NO_SKIP = os.environ.get("PYSLIRP_NO_SKIP", "") not in ("", "0")
 
 # No deadlines: they measure the machine.  In CI the same examples every time, so that a verdict belongs to its commit.
@@ -44,6 +49,29 @@ def untouched_log() -> Generator[logging.Logger, None, None]:
     yield logger
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part", choices=("beside", "alone"), help="only the tests that may run beside others, or only those that may not"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what runs alone, and keep the part that was asked for; the rest is left out, not skipped."""
+    for item in items:
+        if any(folder in item.path.parents for folder in ALONE):
+            item.add_marker("alone")
+    part = config.getoption("--part")
+    if part is None:
+        return
+    parts: dict[str, list[pytest.Item]] = {"beside": [], "alone": []}
+    for item in items:
+        parts["alone" if item.get_closest_marker("alone") else "beside"].append(item)
+    items[:] = parts.pop(part)
+    (left_out,) = parts.values()
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_configure(config: pytest.Config) -> None:

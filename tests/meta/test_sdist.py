@@ -13,7 +13,7 @@ import pytest
 
 from tests.meta.tree import EXT, PACKAGE, ROOT, module_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("sdist")]  # built once
 
 PLAIN = {"__pycache__", ".git"}
 

@@ -46,7 +46,8 @@ def fairness_table(congestion: str, name: str, rate: int, counts: tuple[int, ...
     assert min(found) >= least
 
 
-@pytest.mark.timeout(600)  # ten flows, under a sanitizer
+@pytest.mark.bulk
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("congestion", CONGESTION)
 def test_fairness(congestion: str) -> None:
     fairness_table(congestion, "fairness", NARROW, (2, 5, 10), LEAST_FAIR[congestion])
@@ -92,6 +93,7 @@ def check_beside(found: list[list[float]]) -> None:
         assert short > 0.5 > long
 
 
+@pytest.mark.bulk
 @pytest.mark.timeout(600)
 def test_bbr_beside_cubic() -> None:
     check_beside(beside_table("bbr_beside_cubic", NARROW, 1))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+import pytest
+
 from pyslirp.addresses import Endpoint, Mac, pack
 from pyslirp.engine.core import core as engine
 from pyslirp.engine.core.core import Core
@@ -84,6 +86,7 @@ class Crowd:
         return self.core.stream_read(readable, 100, now)
 
 
+@pytest.mark.bulk
 def test_fifty_thousand_connections() -> None:
     core = Core(b"fifty thousand..", bytes(GATEWAY_MAC))
     core.set_network(pack(IPv4Address("10.0.2.0")), 120)

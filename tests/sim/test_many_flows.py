@@ -13,6 +13,8 @@ from pyslirp.sim.link import Pipe
 from pyslirp.sim.stream import Stream
 from tests.sim.pair import FAR, PORT, Pair
 
+pytestmark = pytest.mark.xdist_group("many flows")  # one crowd for all of them
+
 FLOWS = 10_000
 STREAM_BYTES_MAX = 2048  #: of an idle established flow
 

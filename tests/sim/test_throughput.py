@@ -27,11 +27,13 @@ def loss_and_rtt(congestion: str, way: str, mtu: int) -> None:
     compare(f"{congestion}/loss_rtt_{way}_{mtu}", text)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("congestion", CONGESTION)
 def test_loss_and_rtt(congestion: str) -> None:
     loss_and_rtt(congestion, "down", 1500)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize(("way", "mtu"), [("up", 1500), ("down", 65520), ("up", 65520)])
 def test_loss_and_rtt_otherwise(way: str, mtu: int) -> None:
     loss_and_rtt("bbr", way, mtu)
@@ -54,6 +56,7 @@ def test_loss_and_rtt_otherwise_by_others(congestion: str, way: str, mtu: int) -
     loss_and_rtt(congestion, way, mtu)
 
 
+@pytest.mark.bulk
 @pytest.mark.parametrize("congestion", CONGESTION)
 def test_queue_and_rtt(congestion: str) -> None:
     text = table(
