@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyslirp.addresses import Address, Endpoint, Mac, UnixAddress
+from pyslirp.records import dataclass
 
 NEVER_NS = 2**63 - 1  #: `LeaseGranted.expires` of a lease without end
 

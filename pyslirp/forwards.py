@@ -14,7 +14,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 from pyslirp.addresses import Endpoint, UnixAddress, pack, unpack
 from pyslirp.config.forward import ForwardKey, HostForward
@@ -27,6 +26,7 @@ from pyslirp.nat.clients import Clients
 from pyslirp.observe.bus import Bus
 from pyslirp.observe.log import RateLimited
 from pyslirp.readiness import Watch
+from pyslirp.records import dataclass, replace
 
 PORT_TRIES = 64  #: source ports tried where a client's own is in use towards that guest
 DYNAMIC_PORTS = 49152, 16384  #: first and how many (RFC 6335 section 6)

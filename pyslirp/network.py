@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -33,6 +32,7 @@ from pyslirp.links.base import PortSpec
 from pyslirp.loops.aio import AsyncioDriver
 from pyslirp.loops.events import EventStream
 from pyslirp.loops.transport import FlowTransport
+from pyslirp.records import replace
 from pyslirp.stack import Stack
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pyslirp.config.ipv6 import ROUTER_LINK_LOCAL
 from pyslirp.config.stack import Config
 from pyslirp.links.base import STREAM_MTU
 from pyslirp.links.interface import InterfaceSettings
+from pyslirp.records import replace
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 

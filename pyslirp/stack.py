@@ -15,7 +15,6 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyslirp.addresses import Address, Endpoint, Mac, pack
@@ -41,6 +40,7 @@ from pyslirp.observe.capture import Capture
 from pyslirp.observe.log import RateLimited
 from pyslirp.outbound import Outbound
 from pyslirp.readiness import StreamFactory, Watch
+from pyslirp.records import dataclass
 from pyslirp.servers import Servers
 from pyslirp.service_set import ServiceSet
 from pyslirp.snapshot import flows_of, neighbors_of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyslirp.config.stack import Config
 from pyslirp.config.tap import DEFAULT_TAP_NAME, NetnsAddress, TapAddress
 from pyslirp.errors import ConfigError, LinkError
+from pyslirp.records import dataclass
 
 if TYPE_CHECKING:
     from pyslirp.host.errand import Errand

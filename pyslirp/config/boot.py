@@ -7,10 +7,9 @@ whatever it runs on, so that a ROM can load an iPXE and that one go on with anot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyslirp.config.values import choice_hint, text_bytes, validate
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 MAX_SERVER_NAME_BYTES = 255  #: what the length byte of a DHCP option can say
 MAX_BOOTFILE_BYTES = 1024  #: of a URL, say; libslirp ends at 128

@@ -7,7 +7,6 @@ those of static leases.  (libslirp's ends after 16 addresses.)  DHCPv6's runs fr
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from pyslirp.addresses import Address, Mac
@@ -16,6 +15,7 @@ from pyslirp.config.libc import inet_aton
 from pyslirp.config.network import DEFAULT_NET, NetworkConfig, address_in
 from pyslirp.config.values import text_bytes, validate, within
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 DEFAULT_LEASE_SECONDS = 86_400  #: libslirp's day
 INFINITE_SECONDS = 0xFFFF_FFFF  #: RFC 2131 section 3.3: a lease for ever

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 from pyslirp.addresses import Endpoint
@@ -11,6 +10,7 @@ from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.network import DEFAULT_NET, address_in
 from pyslirp.config.values import validate
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 DNS_PORT = 53
 MAX_LABEL_BYTES = 63  #: RFC 1035 section 2.3.4

@@ -7,7 +7,6 @@ have the same names.  A new option is one row here, one field of its section's d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
@@ -47,6 +46,7 @@ from pyslirp.config.plan import IPV4, IPV6, PLANS, AddressPlan
 from pyslirp.config.smb import SmbConfig, check_folder
 from pyslirp.config.smb import default_server as default_smb
 from pyslirp.config.values import Check, Parser, anything, boolean, expects, ipv4_address, number, on_off
+from pyslirp.records import dataclass
 
 Section = NetworkConfig | DhcpConfig | DnsConfig | ForwardConfig | BootConfig | SmbConfig
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import InitVar, dataclass, replace
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from pyslirp.config.guestfwd import GuestForward
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.values import text_bytes
 from pyslirp.errors import ConfigError
+from pyslirp.records import InitVar, dataclass, replace
 
 UNSPECIFIED = IPv4Address(0)
 MAX_PORT = 65535

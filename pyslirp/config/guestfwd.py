@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from pyslirp.config import ipv6
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.network import address_in
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass, replace
 
 UNSPECIFIED = IPv4Address(0)
 MAX_PORT = 65535

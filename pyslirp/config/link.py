@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar, Literal, Self
 
 from pyslirp.config.libc import inet_aton
 from pyslirp.config.values import text_bytes
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 LOOPBACK = "127.0.0.1"
 MAX_UNIX_PATH_BYTES = 107  #: sizeof sun_path is 108, of which one is for the NUL (unix(7))

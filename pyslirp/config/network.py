@@ -6,7 +6,6 @@ What is special to IPv6 is in ipv6.py.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from pyslirp.addresses import Address
@@ -14,6 +13,7 @@ from pyslirp.config.ipv6 import DEFAULT_HOST6, DEFAULT_PREFIX, check_prefix
 from pyslirp.config.libc import inet_aton, strtol
 from pyslirp.config.values import expects, validate, within
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 DEFAULT_NET = IPv4Network("10.0.2.0/24")
 DEFAULT_ID = "net0"

@@ -6,7 +6,6 @@ The rows of fields.py and the rules of conflicts.py are the same for both; what 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from pyslirp.config.dhcp import DhcpConfig, default_start, default_start6
 from pyslirp.config.dns import DnsConfig, default_dns
 from pyslirp.config.network import DEFAULT_NET, NetworkConfig, default_host
 from pyslirp.config.values import Parser, ipv4_address
+from pyslirp.records import dataclass
 
 
 class Places(NamedTuple):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from pyslirp.config.network import DEFAULT_NET, address_in
 from pyslirp.config.values import validate
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 PORTS = (139, 445)  #: NetBIOS session service, and SMB over TCP
 

@@ -7,7 +7,6 @@ As in QEMU, of an option given twice the last is used (and only the last is read
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypedDict, Unpack
 
@@ -24,6 +23,7 @@ from pyslirp.config.network import NetworkConfig
 from pyslirp.config.smb import SmbConfig
 from pyslirp.config.values import choice_hint
 from pyslirp.errors import ConfigError, ConfigErrors
+from pyslirp.records import dataclass, field
 
 _ADDRESSES4 = ("net", "ip", "host", "dns")  # what QEMU refuses where the family is off
 _ADDRESSES6 = ("ipv6-net", "ipv6-prefix", "ipv6-host", "ipv6-dns")

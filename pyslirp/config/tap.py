@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, Self
 
 from pyslirp.config.values import text_bytes
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass
 
 DEFAULT_TAP_NAME = "tap0"
 MAX_INTERFACE_NAME_BYTES = 15  #: IFNAMSIZ is 16, of which one is for the NUL (netdevice(7))

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
 from pyslirp.addresses import Endpoint
+from pyslirp.records import dataclass
 
 SECOND_NS = 1_000_000_000
 PORT = 53

@@ -13,12 +13,12 @@ import errno
 import logging
 import os
 import socket
-from dataclasses import replace
 
 from pyslirp.config.link import ListenAddress
 from pyslirp.errors import LinkError
 from pyslirp.links.base import LinkHost, PortSpec
 from pyslirp.links.unix import UnixSocket
+from pyslirp.records import replace
 
 BACKLOG = 128
 GUESTS_MAX = 250  #: of one listener; the switch has 256 ports

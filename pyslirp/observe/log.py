@@ -11,8 +11,9 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TextIO
+
+from pyslirp.records import dataclass
 
 BURST = 5  #: records of one message in one interval
 INTERVAL_NS = 10_000_000_000

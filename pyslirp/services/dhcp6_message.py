@@ -10,10 +10,11 @@ identifier, one for another server ...) is part of that, but for what depends on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv6Address
 from typing import NamedTuple
+
+from pyslirp.records import dataclass
 
 HEADER_BYTES = 4  #: message type and transaction id (RFC 8415 section 8)
 MAX_REQUEST_BYTES = 1452  #: one Ethernet frame of 1500; no client sends more, and it bounds the work on one message

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from pyslirp.addresses import Endpoint, Mac
 from pyslirp.config.dhcp import DEFAULT_LEASE_SECONDS, INFINITE_SECONDS
 from pyslirp.config.ipv6 import LINK_LOCAL, ROUTER_LINK_LOCAL
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass, field, replace
 from pyslirp.services.base import Datagram, SendDatagram
 from pyslirp.services.dhcp6_message import (
     Association,

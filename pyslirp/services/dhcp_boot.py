@@ -12,9 +12,9 @@ take the file that is named here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from pyslirp.records import dataclass, field
 from pyslirp.services.dhcp_message import FILE_BYTES, Option, Request
 
 HTTP_CLIENT = b"HTTPClient"

@@ -11,13 +11,13 @@ leaves `read_request`, whatever the bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from ipaddress import IPv4Address
 from typing import Any
 
 from pyslirp.addresses import Mac
+from pyslirp.records import dataclass
 
 FIXED_BYTES = 236  #: op to file (RFC 2131 figure 1), before the magic cookie
 OPTIONS_AT = 240  #: first option: fixed part and cookie

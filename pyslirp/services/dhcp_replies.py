@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from pyslirp.addresses import Endpoint, Mac
 from pyslirp.config.dhcp import DEFAULT_LEASE_SECONDS, INFINITE_SECONDS
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass, field, replace
 from pyslirp.services.base import Datagram, SendDatagram
 from pyslirp.services.dhcp_boot import Boot, BootSettings, boot_for
 from pyslirp.services.dhcp_message import Kind, Option, Request, build_reply, pack_addresses

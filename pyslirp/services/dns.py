@@ -24,11 +24,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pyslirp.addresses import Address, Endpoint
 from pyslirp.events import NameFailed, NameResolved
+from pyslirp.records import dataclass, field
 from pyslirp.services import dns_message
 from pyslirp.services.base import Action, Claim, Datagram, SendDatagram, StreamClose, StreamSend
 from pyslirp.services.deadlines import Deadlines

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pyslirp.addresses import Endpoint
+from pyslirp.records import dataclass, field
 from pyslirp.services import dns_message
 from pyslirp.services.base import AskResolver, ForgetAsk
 from pyslirp.services.deadlines import Deadlines

@@ -14,10 +14,10 @@ UDP and TCP are told apart, for a resolver may well serve one and not the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyslirp.addresses import Endpoint
+from pyslirp.records import dataclass
 
 SECOND_NS = 1_000_000_000
 PENALTY_NS = 10 * SECOND_NS

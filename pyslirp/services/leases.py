@@ -31,12 +31,12 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Generic, Protocol, TypeVar
 
 from pyslirp.addresses import Mac
+from pyslirp.records import dataclass
 from pyslirp.services.deadlines import Deadlines
 
 SECOND_NS = 1_000_000_000

@@ -26,13 +26,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from pyslirp.addresses import Mac
 from pyslirp.config.ipv6 import DEFAULT_LENGTH, MIN_MTU, ROUTER_LINK_LOCAL
 from pyslirp.errors import ConfigError
+from pyslirp.records import dataclass, replace
 from pyslirp.services.base import ROUTER_SOLICITATION, Action, Claim, Datagram, SendIcmp6, Solicitation
 from pyslirp.services.dns_names import pack_names
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pyslirp.addresses import Address, Endpoint
 from pyslirp.events import TransferEnded
+from pyslirp.records import dataclass, field
 from pyslirp.services.base import Action, Claim, ClosePort, Datagram, OpenPort, SendDatagram
 from pyslirp.services.deadlines import Deadlines
 from pyslirp.services.tftp_message import (

@@ -6,8 +6,9 @@ client is told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
+
+from pyslirp.records import dataclass, field
 
 MAX_REQUEST_BYTES = 1500  #: RFC 2347 section 2 has 512; what fits into a packet is taken
 MAX_NAME_BYTES = 512

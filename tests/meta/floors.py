@@ -12,7 +12,7 @@ from tests.meta.tree import ENGINE, Edge
 
 # Units of pyslirp: its modules and packages.  Rows with one floor's name are steps of that floor.
 PYTHON = (
-    ("P0", ("errors", "addresses", "verdicts", "_version")),
+    ("P0", ("errors", "addresses", "verdicts", "records", "_version")),
     ("P0", ("events",)),
     ("P1", ("config", "wire")),
     ("P2", ("engine",)),
