@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,14 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from pyslirp import dispatch
 from pyslirp.addresses import Address, Endpoint, Mac, pack
 from pyslirp.dispatch import WAITING_BYTES, Dispatcher, ServiceStream
 from pyslirp.engine.core import core as engine
 from pyslirp.events import FlowClosed, FlowOpened, LeaseEnded
 from pyslirp.flows import ServedDatagrams, ServedStream
 from pyslirp.observe.bus import Bus
-from pyslirp.observe.log import RateLimited
 from pyslirp.services.base import (
     ROUTER_SOLICITATION,
     Action,
@@ -187,12 +184,6 @@ class House:
 
 def fail(*_: object) -> Any:
     raise RuntimeError("on purpose")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has the whole allowance of the limited log."""
-    monkeypatch.setattr(dispatch, "_log", RateLimited(logging.getLogger("pyslirp.dispatch")))
 
 
 @pytest.fixture

@@ -29,12 +29,6 @@ from tests.unit.loops.wired_guest import Rig, answer, descriptors, dial, dial_un
 GATEWAY = Endpoint(IPv4Address("10.0.2.2"), 0)
 
 
-@pytest.fixture
-def rig() -> Generator[Rig]:
-    with Rig() as rig:
-        yield rig
-
-
 def rule(text: str) -> HostForward:
     return HostForward.parse(text)
 

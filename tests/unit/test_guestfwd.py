@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -23,12 +22,6 @@ from tests.unit.loops.scenario import join, scenario
 from tests.unit.loops.wired_guest import Rig, answer, answer_unix, arrived, descriptors, readable, taken
 
 SERVER = IPv4Address("10.0.2.100")
-
-
-@pytest.fixture
-def rig() -> Generator[Rig]:
-    with Rig() as rig:
-        yield rig
 
 
 def add(rig: Rig, text: str) -> None:

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
 from ipaddress import IPv4Address
 from typing import Any, cast
 
 import pytest
 
-from pyslirp import outbound
 from pyslirp.addresses import Endpoint
 from pyslirp.engine.edge.clock import now
 from pyslirp.events import FlowDenied, FlowOpened
-from pyslirp.observe.log import RateLimited
 from pyslirp.sim.apps import Transfer
 from pyslirp.verdicts import How
 from tests.unit.loops.handlers import Events
 from tests.unit.loops.wired_guest import Rig, answer
 
 GATEWAY, ELSEWHERE = IPv4Address("10.0.2.2"), IPv4Address("192.0.2.1")
-
-
-@pytest.fixture
-def rig() -> Generator[Rig]:
-    with Rig() as rig:
-        yield rig
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has the whole allowance of the limited log."""
-    monkeypatch.setattr(outbound, "_log", RateLimited(logging.getLogger("pyslirp.outbound")))
 
 
 def test_what_is_refused_is_told(rig: Rig) -> None:

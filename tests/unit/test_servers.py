@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from ipaddress import IPv4Address
 from typing import cast
 
@@ -19,12 +18,6 @@ from tests.unit.loops.wired_guest import Rig
 
 GATEWAY, FIRST = IPv4Address("10.0.2.2"), IPv4Address("10.0.2.15")
 ELSEWHERE = IPv4Address("192.0.2.1")
-
-
-@pytest.fixture
-def rig() -> Generator[Rig]:
-    with Rig() as rig:
-        yield rig
 
 
 # -- servers of this process -------------------------------------------------------------------------------------------

@@ -9,22 +9,14 @@ from typing import Any
 
 import pytest
 
-from pyslirp import service_set
 from pyslirp.config.stack import Config
 from pyslirp.engine.edge.clock import now
 from pyslirp.events import NameResolved
-from pyslirp.observe.log import RateLimited
 from pyslirp.sim.apps import Transfer
 from tests.unit.loops.handlers import Events
 from tests.unit.loops.wired_guest import NameServer, Rig
 
 DNS, ELSEWHERE = IPv4Address("10.0.2.3"), IPv4Address("192.0.2.1")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has the whole allowance of the limited log."""
-    monkeypatch.setattr(service_set, "_log", RateLimited(logging.getLogger("pyslirp.service_set")))
 
 
 @pytest.mark.parametrize(

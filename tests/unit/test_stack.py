@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import pytest
 from pcapng import FileScanner
 from pcapng.blocks import EnhancedPacket, InterfaceDescription
 
-from pyslirp import stack as stack_module
 from pyslirp.addresses import Endpoint
 from pyslirp.config.link import ConnectAddress, ListenAddress
 from pyslirp.config.stack import Config
@@ -29,7 +28,6 @@ from pyslirp.events import (
 )
 from pyslirp.flows import ServedStream
 from pyslirp.links.base import PortSpec
-from pyslirp.observe.log import RateLimited
 from pyslirp.sim.apps import Echo, Transfer
 from pyslirp.stack import Stack
 from tests.unit.loops.handlers import EchoDatagrams, Events, Recorder, Recorders
@@ -39,18 +37,6 @@ GATEWAY, DNS, FIRST = (IPv4Address(f"10.0.2.{last}") for last in (2, 3, 15))
 ELSEWHERE = IPv4Address("192.0.2.1")
 
 pytestmark = pytest.mark.filterwarnings("ignore:Field type should not be:DeprecationWarning")  # of the pcapng reader
-
-
-@pytest.fixture
-def rig() -> Generator[Rig]:
-    with Rig() as rig:
-        yield rig
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has the whole allowance of the limited log."""
-    monkeypatch.setattr(stack_module, "_log", RateLimited(logging.getLogger("pyslirp.stack")))
 
 
 # -- what a guest meets ------------------------------------------------------------------------------------------------

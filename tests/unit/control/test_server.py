@@ -30,12 +30,6 @@ HELP = b'{"command": "version"}\n'
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    with Rig() as rig:
-        yield rig
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "control"
 
