@@ -9,6 +9,7 @@ The bytes of a connection pass through the engine alone; Python is there when it
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,8 +17,10 @@ from pyslirp.addresses import Address, Endpoint, pack
 from pyslirp.config.guestfwd import UNSPECIFIED, GuestForward, GuestForwardKey
 from pyslirp.errors import ForwardError, SlirpError
 from pyslirp.host.command import Commands
+from pyslirp.host.programs import find
 from pyslirp.verdicts import TCP, UDP, Allow, Attach, FlowName, Verdict
 
+_log = logging.getLogger("pyslirp.guestfwd")
 _PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 Endings = dict[int, Callable[[str], None]]  #: by flow; told how it has ended
@@ -53,13 +56,17 @@ class GuestForwards:
         """Answer guests by a rule from now on.
 
         address: the target host's, where `look_up` has been asked already; else a name is looked up here, which may take
-        seconds.  Raises ForwardError in QEMU's words where something answers there already, the address cannot be a
+        seconds.  A command that is not there is warned of.
+
+        Raises ForwardError in QEMU's words where something answers there already, the address cannot be a
         server's, or the target's host has no address.
         """
         rule = rule.towards(self._default)
         verdict = self._verdict(rule, address)
         self._claim(rule.key, verdict, f"Conflicting/invalid host:port in guest forwarding rule '{rule}'")
         self._rules[rule.key] = rule
+        if rule.target.kind == "cmd":
+            _look_for(rule.target.arguments[0], rule)
 
     def add_command(self, server: Endpoint, arguments: Callable[[], Sequence[str]], name: str, refusal: str) -> None:
         """Answer guests' TCP to `server` by a command of a network server's kind, which looks at who is connected.
@@ -129,6 +136,15 @@ def _connect_unix(path: str) -> int:
         client.close()
         raise
     return client.detach()
+
+
+def _look_for(program: str, rule: GuestForward) -> None:
+    """Warn of a command that is not there.  QEMU says nothing and starts; by the time that a guest comes it may be there."""
+    if find(program) is None:
+        told = "cannot be run; connections are refused until it can"
+        if "/" not in program:
+            told = "is not in PATH; connections are refused until it is: install it, or give its path"
+        _log.warning("guestfwd=%s: the program '%s' %s", rule, program, told)
 
 
 def look_up(rule: GuestForward) -> Address:

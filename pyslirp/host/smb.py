@@ -17,6 +17,7 @@ import pwd
 from pathlib import Path
 
 from pyslirp.errors import ForwardError
+from pyslirp.host.programs import find
 
 USUAL_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")  #: looked through after PATH, which of users leaves them out
 SHARE = "qemu"
@@ -58,12 +59,11 @@ class Smb:
 
 
 def _find_smbd() -> str:
-    places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), *USUAL_FOLDERS]
-    for place in places:
-        program = os.path.join(place, "smbd")  # noqa: PTH118 - what is in PATH need not be a path that means anything
-        if os.path.isabs(program) and os.access(program, os.X_OK):  # noqa: PTH117 - see above
-            return program
-    raise ForwardError(errno.ENOENT, "Could not find '/usr/sbin/smbd', please install it (package samba)")
+    folders = [*os.get_exec_path(), *USUAL_FOLDERS]
+    program = find("smbd", filter(os.path.isabs, folders))
+    if program is None:
+        raise ForwardError(errno.ENOENT, "Could not find '/usr/sbin/smbd', please install it (package samba)")
+    return program
 
 
 def _make_home() -> Path:

@@ -97,6 +97,22 @@ def test_a_command_that_is_not_there_is_refused(rig: Rig) -> None:
     assert denied.reason == "cmd:/nonexistent: No such file or directory"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nope 'x y'", "the program 'nope' is not in PATH; connections are refused until it is: install it, or give its path"),
+        ("/nonexistent", "the program '/nonexistent' cannot be run; connections are refused until it can"),
+    ],
+)
+def test_a_command_that_is_not_there_is_warned_of_at_once(
+    rig: Rig, caplog: pytest.LogCaptureFixture, text: str, said: str
+) -> None:
+    add(rig, "tcp::7-cmd:cat")
+    assert not caplog.records
+    add(rig, f"tcp::8-cmd:{text}")
+    assert [record.message for record in caplog.records] == [f"guestfwd=tcp:10.0.2.4:8-cmd:{text}: {said}"]
+
+
 def test_a_tcp_target_has_a_connection_for_each_of_a_guests(rig: Rig) -> None:
     guest = rig.join()
     with answer() as server:
