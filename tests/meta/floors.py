@@ -16,7 +16,7 @@ PYTHON = (
     ("P0", ("events",)),
     ("P1", ("config", "wire")),
     ("P2", ("engine",)),
-    ("P3", ("services", "links", "nat", "policy", "observe", "host")),
+    ("P3", ("services", "links", "nat", "observe", "host")),
     ("P4", ("flows", "settings", "snapshot", "taps", "provision")),
     ("P4", ("readiness", "outbound")),
     ("P4", ("forwards",)),

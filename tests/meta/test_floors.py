@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.meta import floors
-from tests.meta.tree import Edge, cython_files, edges, modules, relative
+from tests.meta.tree import ROOT, Edge, cython_files, edges, modules, relative
 
 
 def edge(importer: str, imported: str) -> Edge:
@@ -31,6 +31,14 @@ def test_every_module_has_a_floor() -> None:
     inside = [name.split(".")[2] for name in modules() if name.startswith("pyslirp.engine.")]
     assert not homeless
     assert set(inside) <= set(floors.ENGINE_FLOORS)
+
+
+def test_the_readme_has_the_same_floors() -> None:
+    """Those of pyslirp, and on each all that stands there."""
+    there = {floors.unit(module) for module in modules()} - {"", "_version", "__main__"}
+    expected = [names for _, row in floors.PYTHON if (names := set(row) & there)]
+    shown = (ROOT / "README.md").read_text().split("\n    pyslirp/ ", 1)[1].split("\n\n", 1)[0]
+    assert [set(row.split()) for row in shown.split("<")] == expected
 
 
 def test_the_engine_shares_by_cimport_not_by_include() -> None:

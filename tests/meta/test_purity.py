@@ -15,7 +15,7 @@ import pytest
 from tests.meta import cython_source
 from tests.meta.tree import EXT, ROOT, cython_files, edges, module_of, python_files, relative
 
-PURE_PACKAGES = ("wire", "services", "policy", "nat", "config")
+PURE_PACKAGES = ("wire", "services", "nat", "config")
 PURE_MODULES = ("errors", "addresses", "events")
 IMPURE_MODULES = {
     "asyncio",
