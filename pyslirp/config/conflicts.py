@@ -10,7 +10,7 @@ broadcast address, and rules that lead out of the network.  They leave the pool 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
 from pyslirp.addresses import Address, Mac
@@ -27,7 +27,6 @@ from pyslirp.errors import ConfigError
 IPV4_DISABLED = "IPv4 disabled but netmask/host/dns provided"
 IPV6_DISABLED = "IPv6 disabled but prefix/host6/dns6 provided"
 
-MAX_LENGTH = 30  #: the longest prefix with room for a gateway and a guest beside its network and broadcast address
 DNS_PORT = 53
 
 _PLANS = "ipv4 net host dns ipv6 ipv6-net ipv6-host ipv6-dns"  # what says which addresses are a guest's
@@ -103,8 +102,8 @@ def _if_default(value: Address, default: Address, net: IPv4Network | IPv6Network
 
 def _own_addresses(plan: AddressPlan, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Iterator[Conflict]:
     net, host, name_server, start = plan.places(network, dhcp, dns)
-    if plan.version == 4 and net.prefixlen > MAX_LENGTH:
-        yield _conflict(plan.net, plan.net, net, "there is no room for a guest", f"at most /{MAX_LENGTH}")
+    if net.prefixlen > plan.longest:
+        yield _conflict(plan.net, plan.net, net, "there is no room for a guest", f"at most /{plan.longest}")
         return
     for option, address, default in (
         (plan.host, host, plan.default_host(net)),
@@ -190,10 +189,11 @@ def _file_server(
 
 def _not_a_server(server: Address, port: int, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> str:
     """Why nothing can answer guests there, or nothing."""
-    net = network.net if isinstance(server, IPv4Address) else network.prefix6
+    plan = plan_of(server)
+    net = plan.places(network, dhcp, dns).net
     if server not in net:
         return f"{server} doesn't belong to network {net}"
-    if server == net.network_address or (isinstance(net, IPv4Network) and server == net.broadcast_address):
+    if plan.own_address(net, server):
         return f"{server} is no host's address in {net}"
     if server in (dns.address, dns.address6) and port == DNS_PORT and dns.forward:
         return f"the name server answers at {server}; give dns-forward=off, or another address"

@@ -31,7 +31,6 @@ class Places(NamedTuple):
 class AddressPlan:
     """What the options of one IP version are called, and what they are where none is given."""
 
-    version: int
     net: str  #: options, from here on
     host: str
     dns: str
@@ -46,22 +45,17 @@ class AddressPlan:
     default_host: Callable[[Any], Address]  #: in a net
     default_dns: Callable[[Any], Address]
     default_start: Callable[[Any], Address]
-
-    def places(self, network: NetworkConfig, dhcp: DhcpConfig, dns: DnsConfig) -> Places:
-        """What these sections say."""
-        if self.version == 4:
-            return Places(network.net, network.host, dns.address, dhcp.start)
-        return Places(network.prefix6, network.host6, dns.address6, dhcp.start6)
+    longest: int  #: the longest prefix of a net with room for a gateway and a guest
+    first: str  #: what a net's first address is, which is the network's own
+    last: str  #: the same of its last address; "": a host's
+    places: Callable[[NetworkConfig, DhcpConfig, DnsConfig], Places]  #: what these sections say
 
     def own_address(self, net: Network, address: Address) -> str:
         """Which address of the network itself `address` is, if any."""
-        if address == net.network_address:
-            return "network" if self.version == 4 else "subnet-router anycast"  # RFC 4291 section 2.6.1
-        return "broadcast" if self.version == 4 and address == net.broadcast_address else ""
+        return {net.broadcast_address: self.last, net.network_address: self.first}.get(address, "")
 
 
 IPV4 = AddressPlan(
-    version=4,
     net="net",
     host="host",
     dns="dns",
@@ -76,9 +70,12 @@ IPV4 = AddressPlan(
     default_host=default_host,
     default_dns=default_dns,
     default_start=default_start,
+    longest=30,
+    first="network",
+    last="broadcast",
+    places=lambda network, dhcp, dns: Places(network.net, network.host, dns.address, dhcp.start),
 )
 IPV6 = AddressPlan(
-    version=6,
     net="ipv6-net",
     host="ipv6-host",
     dns="ipv6-dns",
@@ -93,6 +90,10 @@ IPV6 = AddressPlan(
     default_host=ipv6.default_host,
     default_dns=ipv6.default_dns,
     default_start=default_start6,
+    longest=ipv6.MAX_LENGTH,
+    first="subnet-router anycast",  # RFC 4291 section 2.6.1
+    last="",
+    places=lambda network, dhcp, dns: Places(network.prefix6, network.host6, dns.address6, dhcp.start6),
 )
 PLANS = (IPV4, IPV6)
 

@@ -46,5 +46,5 @@ def test_a_plan_and_the_table_of_options_say_the_same(plan: AddressPlan) -> None
 )
 def test_addresses_of_the_network_itself(net: Any, address: Any, which: str) -> None:
     address = ip_address(address)
-    assert plan_of(address).version == address.version
+    assert plan_of(address).type is type(address)
     assert plan_of(address).own_address(ip_network(net), address) == which
