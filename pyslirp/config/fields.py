@@ -6,7 +6,7 @@ have the same names.  A new option is one row here, one field of its section's d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
@@ -42,7 +42,7 @@ from pyslirp.config.network import (
     parse_ip,
     parse_net,
 )
-from pyslirp.config.plan import IPV4, IPV6, PLANS, AddressPlan
+from pyslirp.config.plan import PLANS
 from pyslirp.config.smb import SmbConfig, check_folder
 from pyslirp.config.smb import default_server as default_smb
 from pyslirp.config.values import Check, Parser, anything, boolean, expects, ipv4_address, number, on_off
@@ -126,22 +126,44 @@ def _switch(name: str, section: str, sentence: str, source: Source = Source.QEMU
     )
 
 
-def _address(plan: AddressPlan, place: str, *, attribute: str, what: str, **fields: Any) -> Field:
-    """The row of an option that says where something of an IP version is; `place` is the option's name in the plan.
+def _addresses(
+    place: str,
+    section: str,
+    attribute: str,
+    what: str,
+    sentences: tuple[str, str],
+    sources: tuple[Source, Source] = (Source.QEMU, Source.QEMU),
+) -> Iterator[Field]:
+    """The rows of two options that say where something is, in IPv4 and in IPv6; `place` is their name in the plans.
 
-    attribute: as IPv4 has it; what: the address in the words of QEMU's refusal.
+    attribute: as IPv4 has it; what: the address in the words of QEMU's refusal, behind the plan's.
     """
-    name = getattr(plan, place)
-    return Field(
-        name=name,
-        attribute=attribute + plan.suffix,
-        type=plan.type,
-        parse=plan.address(name, f"Failed to parse {what}"),
-        metavar="ADDR",
-        follows=plan.net,
-        **fields,
-    )
+    for plan, sentence, source in zip(PLANS, sentences, sources, strict=True):
+        name = getattr(plan, place)
+        yield Field(
+            name=name,
+            section=section,
+            attribute=attribute + plan.suffix,
+            type=plan.type,
+            parse=plan.address(name, f"Failed to parse {what.format(plan)}"),
+            metavar="ADDR",
+            help=sentence,
+            source=source,
+            derive=getattr(plan, f"default_{place}", None),
+            follows=plan.net,
+        )
 
+
+_HOST, _HOST6 = _addresses(
+    "host",
+    "network",
+    "host",
+    "{0.word}host",
+    (
+        "the gateway, by which guests also reach the host's loopback",
+        "the gateway's IPv6 address, by which guests also reach the host's ::1",
+    ),
+)
 
 FIELDS = (
     Field(
@@ -177,15 +199,7 @@ FIELDS = (
         help="legacy spelling of net=ADDR/24",
         legacy=True,
     ),
-    _address(
-        IPV4,
-        "host",
-        section="network",
-        attribute="host",
-        what="host",
-        help="the gateway, by which guests also reach the host's loopback",
-        derive=IPV4.default_host,
-    ),
+    _HOST,
     Field(
         name="ipv6-net",
         section="network",
@@ -217,33 +231,15 @@ FIELDS = (
         help="the length of ipv6-prefix, 0 to 126; 0 is 64",
         legacy=True,
     ),
-    _address(
-        IPV6,
-        "host",
-        section="network",
-        attribute="host",
-        what="IPv6 host",
-        help="the gateway's IPv6 address, by which guests also reach the host's ::1",
-        derive=IPV6.default_host,
-    ),
+    _HOST6,
     _switch("host-loopback", "network", "let guests reach the host's loopback by the gateway's address", Source.OURS),
-    _address(
-        IPV4,
+    *_addresses(
         "outbound",
-        section="network",
-        attribute="outbound",
-        what="outbound address",
-        help="address of this host that its sockets for guests are bound to",
-        source=Source.OURS,
-    ),
-    _address(
-        IPV6,
+        "network",
         "outbound",
-        section="network",
-        attribute="outbound",
-        what="IPv6 outbound address",
-        help="the same for IPv6",
-        source=Source.OURS,
+        "{0.word}outbound address",
+        ("address of this host that its sockets for guests are bound to", "the same for IPv6"),
+        (Source.OURS, Source.OURS),
     ),
     _switch("restrict", "network", "isolate the guests: only hostfwd and the services of the network itself work"),
     Field(
@@ -268,24 +264,16 @@ FIELDS = (
         help="congestion control of TCP towards guests",
         source=Source.OURS,
     ),
-    _address(
-        IPV4,
+    *_addresses(
         "start",
-        section="dhcp",
-        attribute="start",
-        what="DHCP start address",
-        help="first address that DHCP gives out; hostfwd rules without a guest lead to it",
-        derive=IPV4.default_start,
-    ),
-    _address(
-        IPV6,
+        "dhcp",
         "start",
-        section="dhcp",
-        attribute="start",
-        what="DHCPv6 start address",
-        help="first address that DHCPv6 gives out; hostfwd rules without a guest lead to it where there is no IPv4",
-        source=Source.OURS,
-        derive=IPV6.default_start,
+        "{0.dhcp} start address",
+        (
+            "first address that DHCP gives out; hostfwd rules without a guest lead to it",
+            "first address that DHCPv6 gives out; hostfwd rules without a guest lead to it where there is no IPv4",
+        ),
+        (Source.QEMU, Source.OURS),
     ),
     Field(
         name="dhcp-host",
@@ -329,23 +317,12 @@ FIELDS = (
         metavar="DOMAIN",
         help="domain name that DHCP gives to guests",
     ),
-    _address(
-        IPV4,
+    *_addresses(
         "dns",
-        section="dns",
-        attribute="address",
-        what="DNS",
-        help="the name server's address; queries to it are forwarded",
-        derive=IPV4.default_dns,
-    ),
-    _address(
-        IPV6,
         "dns",
-        section="dns",
-        attribute="address",
-        what="IPv6 DNS",
-        help="the name server's IPv6 address",
-        derive=IPV6.default_dns,
+        "address",
+        "{0.word}DNS",
+        ("the name server's address; queries to it are forwarded", "the name server's IPv6 address"),
     ),
     _switch(
         "dns-forward",
