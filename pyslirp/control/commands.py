@@ -64,6 +64,16 @@ class RuleRequest:
             raise CommandError(Problem.NOT_FOUND, text, f"this network is '{own}'")
 
 
+def _rule(syntax: str) -> type[RuleRequest]:
+    """The request of a command whose rule is written so."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Request(RuleRequest):
+        rule: str = argument(TEXT, "RULE", syntax)
+
+    return Request
+
+
 @contextmanager
 def _arguments_of_the_caller() -> Iterator[None]:
     """What is wrong with a rule that a command is given is an error of its arguments."""
@@ -86,13 +96,6 @@ def _remove(stack: Stack, request: RuleRequest, kind: str, parse: Callable[[str]
 # -- hostfwd -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostfwdAddRequest(RuleRequest):
-    """A rule to set up."""
-
-    rule: str = argument(TEXT, "RULE", ADD_SYNTAX)
-
-
 @dataclass(frozen=True, slots=True)
 class Forwarding:
     """A rule in force."""
@@ -109,7 +112,7 @@ class HostfwdAdded:
     rules: tuple[Forwarding, ...] = values("one, or of a range of ports one for each", Forwarding)
 
 
-def hostfwd_add(stack: Stack, request: HostfwdAddRequest) -> HostfwdAdded:
+def hostfwd_add(stack: Stack, request: RuleRequest) -> HostfwdAdded:
     """Lead a port of the host to a guest."""
     request.check_id(stack)
     known = {forward.token for forward in stack.forwards}
@@ -123,14 +126,7 @@ def hostfwd_add(stack: Stack, request: HostfwdAddRequest) -> HostfwdAdded:
     return HostfwdAdded(tuple(Forwarding(str(one.rule), str(one.listen), one.open) for one in made))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostfwdRemoveRequest(RuleRequest):
-    """A rule to take away."""
-
-    rule: str = argument(TEXT, "RULE", REMOVE_SYNTAX)
-
-
-def hostfwd_remove(stack: Stack, request: HostfwdRemoveRequest) -> Text:
+def hostfwd_remove(stack: Stack, request: RuleRequest) -> Text:
     """Take a forwarding rule away; connections that it has brought stay."""
     return _remove(stack, request, "host", ForwardKey.parse, stack.forwards.remove)
 
@@ -143,14 +139,7 @@ def _reason(error: ForwardError) -> str:
 # -- guestfwd ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestfwdAddRequest(RuleRequest):
-    """A rule to set up."""
-
-    rule: str = argument(TEXT, "RULE", GUEST_ADD_SYNTAX)
-
-
-def guestfwd_add(stack: Stack, request: GuestfwdAddRequest) -> Done:
+def guestfwd_add(stack: Stack, request: RuleRequest) -> Done:
     """Answer guests at an address of their network by a command, a Unix socket or a port of the host."""
     request.check_id(stack)
     try:
@@ -170,14 +159,7 @@ def _check_target(rule: GuestForward) -> None:
         raise CommandError(Problem.ARGUMENTS, text, "no name is looked up here: give the target's address")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestfwdRemoveRequest(RuleRequest):
-    """A rule to take away."""
-
-    rule: str = argument(TEXT, "RULE", GUEST_REMOVE_SYNTAX)
-
-
-def guestfwd_remove(stack: Stack, request: GuestfwdRemoveRequest) -> Text:
+def guestfwd_remove(stack: Stack, request: RuleRequest) -> Text:
     """Answer no new connections by this rule; those that are open go on."""
     return _remove(stack, request, "guest", GuestForwardKey.parse, stack.guestfwd.remove)
 
@@ -252,10 +234,10 @@ def _command(
 
 
 COMMANDS = (
-    _command("hostfwd_add", hostfwd_add, HostfwdAddRequest, HostfwdAdded),
-    _command("hostfwd_remove", hostfwd_remove, HostfwdRemoveRequest, Text),
-    _command("guestfwd_add", guestfwd_add, GuestfwdAddRequest, Done),
-    _command("guestfwd_remove", guestfwd_remove, GuestfwdRemoveRequest, Text),
+    _command("hostfwd_add", hostfwd_add, _rule(ADD_SYNTAX), HostfwdAdded),
+    _command("hostfwd_remove", hostfwd_remove, _rule(REMOVE_SYNTAX), Text),
+    _command("guestfwd_add", guestfwd_add, _rule(GUEST_ADD_SYNTAX), Done),
+    _command("guestfwd_remove", guestfwd_remove, _rule(GUEST_REMOVE_SYNTAX), Text),
     _command("info usernet", info_usernet, Nothing, Text),
     _command("info network", info_network, Nothing, Text),
     _command("neighbors", neighbors, Nothing, Neighbors),
