@@ -28,6 +28,7 @@ EVERYBODY = b"\xff" * 6
 GATEWAY, ALIAS, FAR = "10.0.2.2", "10.0.2.3", "93.184.216.34"
 SEED = bytes(range(16))
 MTU = 1500
+UDP = 17
 
 
 def ip(text: str) -> bytes:
@@ -268,10 +269,8 @@ class Guest:
     def datagram(self) -> tuple[str, int, int, bytes]:
         """The one UDP datagram that came, from fragments where it was cut: source, its port, our port, payload."""
         packet = whole(self.packets())
-        udp = packet.data
-        assert isinstance(udp, dpkt.udp.UDP)
-        assert udp.ulen == len(payload(packet))
-        return dotted(packet.src), udp.sport, udp.dport, payload(packet)[8:]
+        assert packet.p == UDP
+        return datagram_of(dotted(packet.src), payload(packet))
 
 
 def of_type(frame: bytes, kind: type) -> Any:
@@ -296,10 +295,24 @@ def checked(raw: bytes) -> Any:
     assert is_good(raw[: packet.hl * 4])
     data = payload(packet)
     if not packet.mf and not packet.offset:
-        assert is_good(
-            pseudo_header(packet.src, packet.dst, packet.p, len(data)) + data if packet.p in (6, 17) else data
-        )
+        if packet.p == dpkt.ip.IP_PROTO_ICMP:
+            assert is_good(data)
+        else:
+            check(packet.src, packet.dst, packet.p, data)
     return packet
+
+
+def check(source: bytes, destination: bytes, protocol: int, data: bytes) -> None:
+    """What is behind an IP header has a checksum, over the addresses too, and it is good."""
+    assert is_good(pseudo_header(source, destination, protocol, len(data)) + data)
+    assert protocol != UDP or data[6:8] != b"\0\0"
+
+
+def datagram_of(source: str, data: bytes) -> tuple[str, int, int, bytes]:
+    """Source, its port, our port and payload of a UDP datagram, which is as long as it says."""
+    source_port, port, length, _ = struct.unpack("!HHHH", data[:8])
+    assert length == len(data)
+    return source, source_port, port, data[8:]
 
 
 def payload(packet: Any) -> bytes:

@@ -9,15 +9,14 @@ guest.packets6()                     as dpkt.ip6.IP6 with every checksum verifie
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Any
 
 import dpkt
 
 from tests.oracle import headers_ipv6
-from tests.oracle.checksum import is_good, pseudo_header
 from tests.oracle.headers_ipv6 import FRAGMENT, ICMPV6, TCP, UDP, echo6, fragment, icmp6, udp6
-from tests.unit.engine.core.guest import MAC, Guest, Net, ip, tcp_segment
+from tests.unit.engine.core.guest import MAC, Guest, Net, check, datagram_of, dotted, ip, tcp_segment
 
 GATEWAY6, ALIAS6, FAR6 = "fec0::2", "fec0::3", "2001:db8::34"
 ROUTER, ALIAS_LINK = "fe80::2", "fe80::3"
@@ -184,7 +183,7 @@ class Guest6(Guest):
         found = []
         for frame in self.frames():
             packet = checked6(frame)
-            destination = str(ip_address(packet.dst))
+            destination = dotted(packet.dst)
             assert frame[:6] == (group_mac(destination) if packet.dst[0] == 0xFF else self.mac)
             assert frame[6:12] == MAC
             found.append(packet)
@@ -197,10 +196,7 @@ class Guest6(Guest):
 
     def datagram6(self) -> tuple[str, int, int, bytes]:
         """The one UDP datagram that came, from fragments where it was cut: source, its port, our port, payload."""
-        source, data = whole6(self.packets6())
-        source_port, port, length, _ = struct.unpack("!HHHH", data[:8])
-        assert length == len(data)
-        return source, source_port, port, data[8:]
+        return datagram_of(*whole6(self.packets6()))
 
 
 def checked6(frame: bytes) -> Any:
@@ -214,15 +210,10 @@ def checked6(frame: bytes) -> Any:
     return packet
 
 
-def check(source: bytes, destination: bytes, protocol: int, data: bytes) -> None:
-    assert is_good(pseudo_header(source, destination, protocol, len(data)) + data)
-    assert protocol != UDP or data[6:8] != b"\0\0"
-
-
 def whole6(packets: list[Any]) -> tuple[str, bytes]:
     """Source and transport of the datagram of which these are all fragments, in order."""
     first = packets[0]
-    source = str(ip_address(first.src))
+    source = dotted(first.src)
     if first.nxt != FRAGMENT:
         assert len(packets) == 1
         return source, first.raw
@@ -242,4 +233,4 @@ def error6(packet: Any) -> tuple[str, int, int, int, bytes]:
     assert packet.nxt == ICMPV6
     assert len(packet.raw) <= 1240
     kind, code, _, word = struct.unpack("!BBHI", packet.raw[:8])
-    return str(ip_address(packet.src)), kind, code, word, packet.raw[8:]
+    return dotted(packet.src), kind, code, word, packet.raw[8:]
