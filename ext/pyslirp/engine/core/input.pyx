@@ -112,14 +112,18 @@ cdef bint _claimed(World *w, const Packet *p, u32 port) noexcept nogil:
 cdef void _narrow(World *w, const Quote *quote, u32 mtu) noexcept nogil:
     """A datagram of ours was larger than a link behind the guest carries: the next are cut smaller (RFC 8201, RFC 1191).
 
-    Believed where we do send such datagrams, and down to what every path carries.
+    Believed where we do send such datagrams, and down to what every host of IPv4 puts together; over IPv6, whose every link
+    carries IPV6_MTU_MIN, less is no size at all (RFC 8201 section 4: it MUST be discarded), as it is for TCP (path.pyx).
     """
     cdef FlowKey key
     cdef Neighbor *n = neighbor_find(&w.neighbors, world_next_hop(w, &quote.destination), w.now)
     flow_key_set(&key, PROTO_UDP, &quote.destination, quote.destination_port, &quote.source, quote.source_port)
     if n == NULL or flow_find(&w.flows, GUEST_SIDE, &key) == NULL:
         return
-    mtu = max(mtu, <u32>PATH_MTU_MIN4 if addr_is4(&quote.destination) else <u32>IPV6_MTU_MIN)
+    if addr_is4(&quote.destination):
+        mtu = max(mtu, <u32>PATH_MTU_MIN4)
+    elif mtu < <u32>IPV6_MTU_MIN:
+        return
     if mtu < n.mtu and mtu < quote.packet_bytes:
         n.mtu = mtu
         w.hop.valid = False
