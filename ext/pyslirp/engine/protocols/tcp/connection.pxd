@@ -11,7 +11,7 @@ from pyslirp.engine.tables.flow cimport Flow
 cdef enum:
     DELAYED_ACK_MS = 40         # RFC 9293 3.8.6.3 allows 500
     TIME_WAIT_SECONDS = 10      # 2 MSL: no segment lives longer than a few seconds on a guest's link (libslirp: 10)
-    HANDSHAKE_SECONDS = 75      # to finish a handshake with the guest (4.4BSD TCPTV_KEEP_INIT)
+    HANDSHAKE_SECONDS = 190     # to finish a handshake with the guest (RFC 9293 MUST-23: SYNs for 3 minutes; the last is of 183 s)
     STALL_SECONDS = 600         # the guest acknowledges nothing (RFC 9293 3.8.3 R2: at least 100 s; a paused VM comes back)
     USER_TIMEOUT_MIN = 100      # bounds of what a guest may ask for by RFC 5482 section 3.1: RFC 9293 3.8.3 R2's least,
     USER_TIMEOUT_MAX = 86400    # and a day
