@@ -221,6 +221,6 @@ def test_a_core_goes_with_all_that_is_open(first: str) -> None:
         del whole, host
     else:
         del host
-        whole.run(200 * SECOND)  # there is nobody any more to close the sockets of those that expire
+        whole.run(400 * SECOND)  # there is nobody any more to close the sockets of those that expire
         assert len(whole.flows()) == 1
         del whole
