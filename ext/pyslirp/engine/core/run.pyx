@@ -18,7 +18,7 @@ from pyslirp.engine.core.streams cimport stream_expire, stream_run, streams_init
 from pyslirp.engine.core.switch cimport port_remove
 from pyslirp.engine.core.world cimport CAPTURE_BYTES, FLOWS_MAX, World
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp
-from pyslirp.engine.protocols.tcp.receive cimport arena_free, arena_init
+from pyslirp.engine.protocols.tcp.receive cimport arena_busy, arena_empty, arena_free, arena_init
 from pyslirp.engine.protocols.udp cimport DatagramPeer, Mapping
 from pyslirp.engine.stores.chunks cimport chunk_pool_free, chunk_pool_init, chunk_pool_share
 from pyslirp.engine.stores.counters cimport count, count_n
@@ -149,16 +149,15 @@ cdef bint world_run(World *w, u32 budget, ns_t now) noexcept nogil:
         flows_unblock(w)
     datagrams_flush(w)
     # Flows that have bytes in this batch's frames come first and all: the frames are gone after this call.
-    while budget or w.tcp.arena.used:
+    while budget or arena_busy(&w.tcp.arena):
         flow = flow_next_dirty(w)
         if flow == NULL:
-            w.tcp.arena.used = 0
             break
         if _is_stream(flow):
             stream_run(w, flow)
         if budget:
             budget -= 1
-    w.tcp.arena.used = 0
+    arena_empty(&w.tcp.arena)
     if timers_next(&w.timers) <= now:
         _timers(w, budget if budget > 64 else 64)
     if w.neighbor_check <= now:

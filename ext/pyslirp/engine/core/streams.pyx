@@ -25,6 +25,7 @@ from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBI
 from pyslirp.engine.protocols.tcp.connection cimport (
     tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open, tcp_over, tcp_reusable)
 from pyslirp.engine.protocols.tcp.path cimport path_too_big
+from pyslirp.engine.protocols.tcp.receive cimport arena_empty
 from pyslirp.engine.protocols.tcp.relay cimport tcp_expire, tcp_run
 from pyslirp.engine.protocols.tcp.state cimport CLOSED, EV_2MSL, HELD, SYN_RCVD, SYN_SENT
 from pyslirp.engine.protocols.tcp.tcb cimport (
@@ -137,7 +138,7 @@ cdef void streams_run(World *w) noexcept nogil:
         if flow.name[<int>GUEST_SIDE].key.protocol == PROTO_TCP:
             stream_run(w, flow)
         flow = flow_next_dirty(w)
-    w.tcp.arena.used = 0
+    arena_empty(&w.tcp.arena)
 
 
 cdef void stream_expire(World *w, Flow *flow) noexcept nogil:

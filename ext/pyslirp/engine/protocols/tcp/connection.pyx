@@ -36,7 +36,7 @@ from pyslirp.engine.protocols.tcp.ecn cimport (
 from pyslirp.engine.protocols.tcp.options cimport (
     MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
 from pyslirp.engine.protocols.tcp.receive cimport (
-    RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
+    RCV_SCALE, RCV_WINDOW_FIRST, AckReport, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
     rcv_init, rcv_reported, rcv_sack_blocks, rcv_segment)
 from pyslirp.engine.protocols.tcp.recovery cimport (
     recovery_began, recovery_duplicate_ack, recovery_marked, recovery_new_ack, recovery_repeated_ack, recovery_sacks)
@@ -121,6 +121,7 @@ cdef void _learn_syn(TcpEnv *env, Tcp *t, const Packet *syn, ns_t now) noexcept 
     ecn_heard_syn(&t.ecn, syn.tcp_flags)
     t.sack = o.sack_permitted
     t.timestamps = o.has_timestamps
+    t.rcv.sack_blocks = <u8>tcp_sack_room(t) if t.sack else 0
     if t.timestamps:
         t.ts_recent = o.ts_value
         t.ts_recent_at = now
@@ -179,6 +180,7 @@ cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_gu
     t.end = <u8>reason
     t.host_finished = True
     t.rcv.first_pending = 0
+    t.rcv.first_report = 0
     t.at_retransmit = ns_never()
     t.at_probe = ns_never()
     t.at_reorder = ns_never()
@@ -232,7 +234,7 @@ cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil:
 
 # -- one segment out --------------------------------------------------------------------------------------------------
 
-cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
+cdef u32 _put_options(Tcp *t, TcpSegment *segment, const AckReport *report, ns_t now) noexcept nogil:
     cdef u32 n = 0
     cdef int blocks
     cdef u32[SACK_BLOCKS_MAX] start
@@ -241,8 +243,10 @@ cdef u32 _put_options(Tcp *t, TcpSegment *segment, ns_t now) noexcept nogil:
         return options_put_syn(segment.options, t.our_mss, t.scaling, RCV_SCALE, t.sack, t.timestamps, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
     if t.timestamps:
         n = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
-    if t.sack and rcv_has_blocks(&t.rcv):
-        blocks = rcv_sack_blocks(&t.rcv, tcp_sack_room(t), start, end)
+    if report != NULL:
+        n += options_put_sack(segment.options + n, report.blocks, report.start, report.end)
+    elif t.sack and rcv_has_blocks(&t.rcv):
+        blocks = rcv_sack_blocks(&t.rcv, t.rcv.sack_blocks, start, end)
         n += options_put_sack(segment.options + n, blocks, start, end)
     return n
 
@@ -263,8 +267,8 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
     segment.seq = <u32>seq
     segment.flags = flags
     segment.ack = <u32>t.rcv.nxt if flags & TCP_ACK else 0
-    segment.window = rcv_advertise(&t.rcv, flags & TCP_SYN)
-    segment.option_bytes = _put_options(t, &segment, now)
+    segment.window = rcv_advertise(&t.rcv, t.rcv.nxt, flags & TCP_SYN)
+    segment.option_bytes = _put_options(t, &segment, NULL, now)
     segment.payload_bytes = length
     segment.mss = t.snd.mss
     segment.piece_count = bq_peek(&t.snd.queue, seq - t.snd.iss - 1, length, segment.pieces, SEGMENT_PIECES) if length else 0
@@ -281,6 +285,26 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
         t.at_ack = ns_never()
         t.last_ack_sent = t.rcv.nxt
         rcv_reported(&t.rcv)
+    return True
+
+
+cdef bint tcp_send_report(TcpEnv *env, Flow *flow, Tcp *t, const AckReport *report, ns_t now) noexcept nogil:
+    cdef TcpSegment segment
+    segment.tos = 0
+    segment.urgent = 0
+    segment.seq = <u32>t.snd.nxt
+    segment.flags = TCP_ACK | (ecn_flags(&t.ecn, False, &segment.tos) if t.ecn.agreed else 0)
+    segment.ack = <u32>report.nxt
+    segment.window = rcv_advertise(&t.rcv, report.nxt, False)
+    segment.option_bytes = _put_options(t, &segment, report, now)
+    segment.payload_bytes = 0
+    segment.piece_count = 0
+    segment.mss = t.snd.mss
+    if not env.emit(env.ctx, flow, &segment):
+        t.blocked = True
+        t.rcv.ack_now = True
+        return False
+    t.last_ack_sent = report.nxt
     return True
 
 
@@ -461,7 +485,7 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
         t.at_life = now + _seconds(TIME_WAIT_SECONDS)       # our last ACK was lost: 2MSL anew
     if p.tcp_flags & TCP_ACK and seq == t.rcv.nxt and not _take_ack(env, flow, t, p, o, seq, now):
         return
-    rcv_duplicate(&t.rcv, seq, seq + length)
+    rcv_duplicate(&t.rcv, &env.arena, seq, seq + length)
     _answer(env, t, length, now)
 
 

@@ -13,6 +13,7 @@ cdef enum:
     RCV_SCALE = 8               # our window scale
     RCV_WINDOW_MAX = 16776960   # where its growth ends: 65535 << RCV_SCALE, 16 MiB but for a step
     RCV_IDLE_SECONDS = 10       # of silence, after which a large buffer has to be earned again
+    SACK_BLOCKS = 4             # options.pxd's SACK_BLOCKS_MAX, which siblings do not share
     RCV_RECENT = 8              # islands remembered by when they were heard, to be reported in that order (RFC 2018 section 4)
 
 # In-order payload that still lies in the frames of this batch: a list in an arena that is emptied with the batch.
@@ -20,10 +21,21 @@ cdef struct PendingPiece:
     Piece piece
     u32 next                    # index + 1; 0 ends
 
+# An ACK that is owed for a segment of this batch and tells of nothing behind it.
+cdef struct AckReport:
+    u64 nxt                     # RCV.NXT then
+    u32 next                    # index + 1; 0 ends
+    int blocks
+    u32[SACK_BLOCKS] start
+    u32[SACK_BLOCKS] end
+
 cdef struct PieceArena:
     PendingPiece *nodes         # owned
     u32 used
     u32 room
+    AckReport *reports          # owned; NULL until there is one
+    u32 reports_used
+    u32 reports_room
 
 cdef struct TcpReceive:
     u64 irs                     # wide sequence number of the guest's SYN
@@ -34,8 +46,10 @@ cdef struct TcpReceive:
     ByteQueue queue             # what the host has not taken yet; offset = seq - irs - 1
     RangeSet islands            # arrived out of order, in sequence numbers
     u64[RCV_RECENT] recent      # a sequence number in each of the islands heard last, newest first
-    u8 unreported               # of those, how many no SACK option has told of
-    u8 skipped                  # of those, how many the next one leaves to the one behind it
+    bint unreported             # no SACK option has told of what the newest of them is since
+    u8 sack_blocks              # most that an option has room for; 0: the guest does not know them
+    u32 first_report            # index + 1 into the arena: ACKs owed before the one at the end of the batch
+    u32 last_report
     u64 again_start             # arrived a second time and not reported yet (RFC 2883); empty: nothing did
     u64 again_end
     u32 first_pending           # index + 1 into the arena
@@ -58,6 +72,12 @@ cdef struct TcpReceive:
 
 cdef bint arena_init(PieceArena *a) noexcept nogil
 cdef void arena_free(PieceArena *a) noexcept nogil
+cdef inline bint arena_busy(const PieceArena *a) noexcept nogil:
+    """Is there anything of this batch that its connections have to be run for?"""
+    return a.used != 0 or a.reports_used != 0
+cdef inline void arena_empty(PieceArena *a) noexcept nogil:
+    a.used = 0
+    a.reports_used = 0
 
 cdef void rcv_init(TcpReceive *r, ChunkPool *pool, u64 irs, u32 first_window) noexcept nogil
 cdef void rcv_free(TcpReceive *r) noexcept nogil
@@ -66,7 +86,7 @@ cdef void rcv_free(TcpReceive *r) noexcept nogil
 cdef void rcv_heard(TcpReceive *r, ns_t now, ns_t idle) noexcept nogil
 cdef void rcv_hurry(TcpReceive *r) noexcept nogil                                        # acknowledge the next segments at once
 # [start, end) has come, of which all below RCV.NXT came before: said in the next SACK option (RFC 2883).
-cdef void rcv_duplicate(TcpReceive *r, u64 start, u64 end) noexcept nogil
+cdef void rcv_duplicate(TcpReceive *r, PieceArena *a, u64 start, u64 end) noexcept nogil
 cdef bint rcv_acceptable(const TcpReceive *r, u64 seq, u32 length) noexcept nogil        # RFC 9293 3.10.7.4 table 6
 # Takes payload (and FIN) of an acceptable segment.  OK: in order; else DUPLICATE, OUT_OF_ORDER, PAST_FIN, REASSEMBLY_FULL, NO_MEMORY.
 cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload, u32 length, bint fin) noexcept nogil
@@ -78,17 +98,15 @@ cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nog
 cdef void rcv_took(TcpReceive *r, u64 length, ns_t now, ns_t rtt) noexcept nogil          # host has taken from the queue or directly
 cdef u64 rcv_data_end(const TcpReceive *r) noexcept nogil                                 # wide sequence number behind the last data byte in order
 cdef bint rcv_update_due(const TcpReceive *r) noexcept nogil                              # the window has opened enough to say so (RFC 9293 3.8.6.2.2)
-cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil                            # window field for a segment now; moves `adv`
+cdef u16 rcv_advertise(TcpReceive *r, u64 ack, bint syn) noexcept nogil                   # window field beside this ACK; moves `adv`
 cdef inline bint rcv_has_blocks(const TcpReceive *r) noexcept nogil:
     """Is there anything for a SACK option?"""
     return r.islands.count != 0 or r.again_end > r.again_start
-# A batch has told of several islands: True: the next option tells of one more of them, the oldest first, and another is to
-# follow, as if the segments had come one by one.  Each is told of about three times (RFC 2018 section 4): a lost ACK hides none.
-cdef bint rcv_split_report(TcpReceive *r) noexcept nogil
+# The ACKs that are owed for segments of this batch before the one at its end, oldest first; NULL: no more.
+cdef const AckReport *rcv_next_report(TcpReceive *r, const PieceArena *a) noexcept nogil
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil
 cdef inline void rcv_reported(TcpReceive *r) noexcept nogil:
     """A SACK option has left: a duplicate is told of once (RFC 2883 section 4)."""
     r.again_end = r.again_start
-    if r.skipped == 0:
-        r.unreported = 0
+    r.unreported = False
 cdef bint rcv_sound(const TcpReceive *r) noexcept nogil                                   # between batches: does all agree?  For tests

@@ -16,12 +16,16 @@ takes a whole window within a few round trips (dynamic right-sizing), so a slow 
 anybody while half of the memory is in use.  After a silence it is small again.  What was promised before (`granted`) holds:
 the edge stays where it was until the guest has used it up.
 
-Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.  Where a
-batch has told of several, an ACK follows for each of the last RCV_RECENT, as if they had come one by one: each is told of about
-three times (RFC 2018 section 4), for what the sender is not told of it sends again, and takes the path for one that reorders.
+Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.
 
 Twice.  Of a segment that brings what was there already, that part is remembered (`again`) for the next SACK option, where it
 stands first and once (RFC 2883): the guest learns that it has repeated too much.
+
+ACKs of a batch.  One at its end would do for what is in order.  But a sender goes by the order in which it is told (RFC 8985):
+that something sent later has come, and an island before it not, means to it that the island is lost.  So each ACK tells of all
+that had come when it was owed, and of nothing else: a segment that is not of the island heard last, or the second one in a row
+that has come twice, has the state before it kept as a report, with the RCV.NXT of then.  Each island is told of about three times
+so (RFC 2018 section 4), and each duplicate once.  Reports outlive a batch no more than pending pieces do.
 """
 
 cimport cython
@@ -38,9 +42,10 @@ from pyslirp.engine.stores.ranges cimport (
     RANGES_MAX, Range, ranges_add, ranges_after, ranges_drop_below, ranges_find, ranges_free, ranges_init)
 
 cdef enum:
-    SACK_BLOCKS = 4             # options.pxd's SACK_BLOCKS_MAX, which siblings do not share
     ARENA_FIRST = 256
     ARENA_MAX = 65536           # pieces of one batch; beyond it a segment is treated as lost
+    REPORTS_FIRST = 64
+    REPORTS_MAX = 4096          # of one batch; beyond it fewer ACKs tell of the same
     QUICK_FIRST = 16            # Linux's TCP_MAX_QUICKACKS
     GROWTH_ROUNDS = 4           # round trips in which a whole window must be taken for it to grow
     GROWTH_FLOOR_MS = 50        # but at least this long: a wake-up here can take longer than a round trip
@@ -48,7 +53,9 @@ cdef enum:
 
 
 cdef bint arena_init(PieceArena *a) noexcept nogil:
-    a.used = 0
+    arena_empty(a)
+    a.reports = NULL
+    a.reports_room = 0
     a.room = ARENA_FIRST
     a.nodes = <PendingPiece *>malloc(ARENA_FIRST * sizeof(PendingPiece))
     return a.nodes != NULL
@@ -56,8 +63,11 @@ cdef bint arena_init(PieceArena *a) noexcept nogil:
 
 cdef void arena_free(PieceArena *a) noexcept nogil:
     free(a.nodes)
+    free(a.reports)
     a.nodes = NULL
+    a.reports = NULL
     a.room = 0
+    a.reports_room = 0
 
 
 cdef u32 _arena_take(PieceArena *a, const u8 *data, u32 length) noexcept nogil:
@@ -89,6 +99,9 @@ cdef void rcv_init(TcpReceive *r, ChunkPool *pool, u64 irs, u32 first_window) no
     r.first_pending = 0
     r.last_pending = 0
     r.pending_bytes = 0
+    r.unreported = False
+    r.first_report = 0
+    r.last_report = 0
     r.again_start = 0
     r.again_end = 0
     r.limit = first_window
@@ -121,20 +134,60 @@ cdef void rcv_heard(TcpReceive *r, ns_t now, ns_t idle) noexcept nogil:
     r.heard = now
 
 
-cdef void rcv_duplicate(TcpReceive *r, u64 start, u64 end) noexcept nogil:
+cdef void _report(TcpReceive *r, PieceArena *a) noexcept nogil:
+    """Keep what an ACK would say now, for rcv_next_report.  Where there is no room the next ACK says it with the rest."""
+    cdef AckReport *wider
+    cdef AckReport *report
+    cdef u32 room = 2 * a.reports_room if a.reports_room else REPORTS_FIRST
+    if r.sack_blocks == 0 or (a.reports_used == a.reports_room and room > REPORTS_MAX):
+        return
+    if a.reports_used == a.reports_room:
+        wider = <AckReport *>realloc(a.reports, room * sizeof(AckReport))
+        if wider == NULL:
+            return
+        a.reports = wider
+        a.reports_room = room
+    report = &a.reports[a.reports_used]
+    a.reports_used += 1
+    report.nxt = r.nxt
+    report.next = 0
+    report.blocks = rcv_sack_blocks(r, r.sack_blocks, report.start, report.end)
+    if r.first_report:
+        a.reports[r.last_report - 1].next = a.reports_used
+    else:
+        r.first_report = a.reports_used
+    r.last_report = a.reports_used
+    rcv_reported(r)
+
+
+cdef const AckReport *rcv_next_report(TcpReceive *r, const PieceArena *a) noexcept nogil:
+    cdef const AckReport *report
+    if r.first_report == 0:
+        return NULL
+    report = &a.reports[r.first_report - 1]
+    r.first_report = report.next
+    return report
+
+
+cdef void _again(TcpReceive *r, PieceArena *a, u64 start, u64 end) noexcept nogil:
+    if r.again_end > r.again_start:
+        _report(r, a)
+    r.again_start = start
+    r.again_end = end
+
+
+cdef void rcv_duplicate(TcpReceive *r, PieceArena *a, u64 start, u64 end) noexcept nogil:
     if end > r.nxt:
         end = r.nxt
     if r.irs < start < end:                     # below the SYN nothing ever came, whatever this is
-        r.again_start = start
-        r.again_end = end
+        _again(r, a, start, end)
 
 
-cdef void _early_duplicate(TcpReceive *r, u64 seq, u64 end) noexcept nogil:
+cdef void _early_duplicate(TcpReceive *r, PieceArena *a, u64 seq, u64 end) noexcept nogil:
     """What of an early segment lies in an island already: the first piece of it (RFC 2883 section 4)."""
     cdef int at = ranges_after(&r.islands, seq)
     if at < <int>r.islands.count and r.islands.items[at].start < end:
-        r.again_start = max(seq, r.islands.items[at].start)
-        r.again_end = min(end, r.islands.items[at].end)
+        _again(r, a, max(seq, r.islands.items[at].start), min(end, r.islands.items[at].end))
 
 
 cdef bint rcv_acceptable(const TcpReceive *r, u64 seq, u32 length) noexcept nogil:
@@ -155,8 +208,7 @@ cdef void _remember(TcpReceive *r, u64 seq) noexcept nogil:
     cdef int i, n = 1
     cdef const Range *island = &r.islands.items[ranges_find(&r.islands, seq)]
     cdef u64 kept[RCV_RECENT]
-    if r.unreported < RCV_RECENT and not (r.unreported and island.start <= r.recent[0] < island.end):
-        r.unreported += 1
+    r.unreported = True
     memset(kept, 0, sizeof(kept))
     kept[0] = seq
     for i in range(RCV_RECENT):
@@ -167,9 +219,17 @@ cdef void _remember(TcpReceive *r, u64 seq) noexcept nogil:
         r.recent[i] = kept[i]
 
 
-cdef Status _store_early(TcpReceive *r, u64 seq, const u8 *payload, u32 length) noexcept nogil:
+cdef bint _elsewhere(const TcpReceive *r, u64 seq, u64 end) noexcept nogil:
+    """Is it of another island than the one that was heard last?"""
+    cdef int at = ranges_find(&r.islands, r.recent[0])
+    return at >= 0 and (end < r.islands.items[at].start or seq > r.islands.items[at].end)
+
+
+cdef Status _store_early(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload, u32 length) noexcept nogil:
     cdef int at = ranges_find(&r.islands, seq)
-    _early_duplicate(r, seq, seq + length)
+    if r.unreported and _elsewhere(r, seq, seq + length):
+        _report(r, a)
+    _early_duplicate(r, a, seq, seq + length)
     if at >= 0 and r.islands.items[at].end >= seq + length:
         _remember(r, seq)
         return TCP_DUPLICATE
@@ -205,8 +265,9 @@ cdef void _join(TcpReceive *r) noexcept nogil:
 
 cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload, u32 length, bint fin) noexcept nogil:
     cdef u32 cut, node
-    if seq < r.nxt:
-        rcv_duplicate(r, seq, seq + length)
+    cdef bint told = seq < r.nxt
+    if told:
+        rcv_duplicate(r, a, seq, seq + length)
     if r.fin:
         return TCP_PAST_FIN if seq + length + (1 if fin else 0) > r.nxt else TCP_DUPLICATE
     if seq + length > r.adv:                    # beyond the window: keep what fits; the FIN is not there then
@@ -224,10 +285,10 @@ cdef Status rcv_segment(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payload
     if seq > r.nxt:
         if fin:
             r.fin_early = seq + length          # not in SACK blocks: a guest that repeats it does no harm
-        return _store_early(r, seq, payload, length) if length else TCP_OUT_OF_ORDER
+        return _store_early(r, a, seq, payload, length) if length else TCP_OUT_OF_ORDER
     if length and r.islands.count:
-        if r.again_end <= r.again_start:
-            _early_duplicate(r, seq, seq + length)
+        if not told:
+            _early_duplicate(r, a, seq, seq + length)
         # Not by the islands: in-order bytes must find a place when there is no more for islands.
         if not bq_store(&r.queue, seq - r.irs - 1, payload, length):
             return TCP_NO_MEMORY
@@ -291,6 +352,7 @@ cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nog
                 # them (reneging, which RFC 2018 section 8 allows); those that have not joined stay.
                 r.fin = 0
                 r.fin_early = 0
+                r.first_report = 0
                 r.nxt = r.irs + 1 + at + skip
                 break
         at += piece.length
@@ -333,16 +395,16 @@ cdef bint rcv_update_due(const TcpReceive *r) noexcept nogil:
     return 2 * known <= r.limit and edge - r.nxt >= 2 * known and edge - r.adv >= least
 
 
-cdef u16 rcv_advertise(TcpReceive *r, bint syn) noexcept nogil:
+cdef u16 rcv_advertise(TcpReceive *r, u64 ack, bint syn) noexcept nogil:
     cdef u32 shift = 0 if syn else r.scale
     cdef u64 edge = _edge(r), step = (<u64>1 << shift) - 1
     cdef u64 most = max(r.irs + 1 + r.queue.head + r.limit, r.granted) + step
-    cdef u64 field = (edge - r.nxt + step) >> shift
-    if r.nxt + (field << shift) > most and field:
+    cdef u64 field = (edge - ack + step) >> shift
+    if ack + (field << shift) > most and field:
         field -= 1
     if field > 65535:
         field = 65535
-    edge = r.nxt + (field << shift)
+    edge = ack + (field << shift)
     if edge > r.adv:
         r.adv = edge
     return <u16>field
@@ -356,17 +418,8 @@ cdef bint rcv_sound(const TcpReceive *r) noexcept nogil:
         if r.islands.items[i].start <= before or r.islands.items[i].end <= r.islands.items[i].start:
             return False
         before = r.islands.items[i].end
-    return (before <= r.adv and r.first_pending == 0 and r.queue.tail == rcv_data_end(r) - r.irs - 1
+    return (before <= r.adv and r.first_pending == 0 and r.first_report == 0 and r.queue.tail == rcv_data_end(r) - r.irs - 1
             and r.adv <= max(r.irs + 1 + r.queue.head + r.limit, r.granted) + step)
-
-
-cdef bint rcv_split_report(TcpReceive *r) noexcept nogil:
-    r.skipped = 0
-    if r.unreported <= 1:
-        return False
-    r.unreported -= 1
-    r.skipped = r.unreported
-    return True
 
 
 cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) noexcept nogil:
@@ -384,7 +437,7 @@ cdef int rcv_sack_blocks(const TcpReceive *r, int most, u32 *start, u32 *end) no
             start[n] = <u32>r.islands.items[at].start
             end[n] = <u32>r.islands.items[at].end
             n += 1
-    for i in range(r.skipped, RCV_RECENT):
+    for i in range(RCV_RECENT):
         if n == most:
             return n
         at = ranges_find(&r.islands, r.recent[i])
@@ -422,7 +475,7 @@ cdef class _Receive:
     cdef TcpReceive r
     cdef list batch                             # keeps the payloads of pending pieces alive
 
-    def __cinit__(self, isn: int = 0, window: int = 65535, scale: int = 0, memory: int = 1 << 30) -> None:
+    def __cinit__(self, isn: int = 0, window: int = 65535, scale: int = 0, memory: int = 1 << 30, most_blocks: int = 0) -> None:
         chunk_pool_init(&self.pool, memory)
         if not arena_init(&self.arena):
             raise MemoryError
@@ -430,7 +483,8 @@ cdef class _Receive:
         rcv_init(&self.r, &self.pool, (<u64>1 << 32) | <u32>isn, window)
         self.r.scale = scale
         self.r.limit_max = window
-        rcv_advertise(&self.r, False)
+        self.r.sack_blocks = most_blocks
+        rcv_advertise(&self.r, self.r.nxt, False)
         self.batch = []
 
     def __dealloc__(self) -> None:
@@ -454,7 +508,8 @@ cdef class _Receive:
     def settle(self, taken: int = 0) -> bool:
         """The end of a batch; `taken` of the pending bytes went to the host directly."""
         kept = rcv_settle(&self.r, &self.arena, taken)
-        self.arena.used = 0
+        self.r.first_report = 0
+        arena_empty(&self.arena)
         self.batch.clear()
         return kept
 
@@ -470,7 +525,7 @@ cdef class _Receive:
 
     def advertise(self, syn: bool = False) -> int:
         """The window field of a segment that is sent now."""
-        return rcv_advertise(&self.r, syn)
+        return rcv_advertise(&self.r, self.r.nxt, syn)
 
     def sack_blocks(self, most: int = 4) -> list[tuple[int, int]]:
         cdef u32 start[SACK_BLOCKS]
@@ -478,12 +533,23 @@ cdef class _Receive:
         cdef int n = rcv_sack_blocks(&self.r, min(most, <int>SACK_BLOCKS), start, end)
         return [(<u32>(start[i] - <u32>self.r.irs), <u32>(end[i] - <u32>self.r.irs)) for i in range(n)]
 
+    def reports(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """The ACKs owed before the one at the end of the batch: what each acknowledges, and its blocks."""
+        cdef const AckReport *report = rcv_next_report(&self.r, &self.arena)
+        cdef u32 irs = <u32>self.r.irs
+        out = []
+        while report != NULL:
+            blocks = [(<u32>(report.start[i] - irs), <u32>(report.end[i] - irs)) for i in range(report.blocks)]
+            out.append((report.nxt - self.r.irs, blocks))
+            report = rcv_next_report(&self.r, &self.arena)
+        return out
+
     def reported(self) -> None:
         """A SACK option has left."""
         rcv_reported(&self.r)
 
     def duplicate(self, start: int, end: int) -> None:
-        rcv_duplicate(&self.r, self.r.irs + start, self.r.irs + end)
+        rcv_duplicate(&self.r, &self.arena, self.r.irs + start, self.r.irs + end)
 
     def heard(self, now: int, idle: int) -> None:
         rcv_heard(&self.r, now, idle)

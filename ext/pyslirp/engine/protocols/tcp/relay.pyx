@@ -22,11 +22,11 @@ from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_resumed
 from pyslirp.engine.protocols.tcp.connection cimport (
     DELAYED_ACK_MS, FIN_WAIT_2_SECONDS, HALF_CLOSED_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS,
     STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over,
-    tcp_send)
+    tcp_send, tcp_send_report)
 from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
 from pyslirp.engine.protocols.tcp.rate cimport rate_limited
 from pyslirp.engine.protocols.tcp.receive cimport (
-    rcv_has_blocks, rcv_pending, rcv_settle, rcv_sound, rcv_split_report, rcv_took, rcv_update_due)
+    AckReport, rcv_has_blocks, rcv_next_report, rcv_pending, rcv_settle, rcv_sound, rcv_took, rcv_update_due)
 from pyslirp.engine.protocols.tcp.recovery cimport (
     recovery_judge, recovery_late, recovery_may_probe, recovery_probe_timeout, recovery_sent, recovery_timeout)
 from pyslirp.engine.protocols.tcp.rtt cimport rtt_back_off, rtt_timeout
@@ -264,6 +264,14 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         rate_limited(&t.snd.board.rate, snd_flight(&t.snd))
 
 
+cdef void _tell_apart(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
+    """The ACKs that come before the one at the end of the batch, and before data that carry that one."""
+    cdef const AckReport *report = rcv_next_report(&t.rcv, &env.arena)
+    while report != NULL and t.state != CLOSED and tcp_send_report(env, flow, t, report, now):
+        report = rcv_next_report(&t.rcv, &env.arena)
+    t.rcv.first_report = 0
+
+
 cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     """RFC 5681 4.2: every second full segment at once, less after a moment; the first ones of a sender in slow start at once."""
     cdef u32 again
@@ -280,9 +288,6 @@ cdef void _acknowledge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil
     again = t.rcv.duplicate_acks
     t.rcv.duplicate_acks = 0
     if t.rcv.ack_now and t.snd.nxt > t.snd.iss:
-        while t.sack and rcv_split_report(&t.rcv):
-            if not tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now):
-                return
         tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
         while again > 1 and tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now):
             again -= 1
@@ -347,6 +352,7 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         _to_host(env, flow, t, now)
         if tcp_over(t):
             return
+        _tell_apart(env, flow, t, now)
         if flow.socket != NULL and not t.host_error and tcp_may_send(<TcpState>t.state):
             total = _from_host(env, flow, t, READ_PER_RUN, now)
         if t.host_broken and not t.host_error and _nothing_to_read(t):
