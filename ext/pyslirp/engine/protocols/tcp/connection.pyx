@@ -406,9 +406,9 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
         if recovery_new_ack(env, t, ack, o, now):
             _fin_acknowledged(t, now)
         if t.sack and o.sack_count:
-            recovery_sacks(env, t, o, now)
-    elif ack == t.snd.una and t.sack and o.sack_count:
-        recovery_sacks(env, t, o, now)          # a D-SACK may come when nothing is in flight any more
+            recovery_sacks(env, t, ack, o, now)
+    elif t.sack and o.sack_count:               # an old one, too: a later one may have overtaken it, and had no room for all blocks
+        recovery_sacks(env, t, ack, o, now)     # a D-SACK may come when nothing is in flight any more
     elif ack == t.snd.una and t.snd.nxt > t.snd.una:
         if t.sack and p.payload_bytes == 0 and wnd == t.snd.wnd:
             recovery_repeated_ack(t)
@@ -450,6 +450,22 @@ cdef void _input_syn_sent(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t
 cdef bint _is_old(const Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil:
     """PAWS (RFC 7323 section 5.3, R1): an old duplicate, unless the connection was idle for so long that timestamps wrap."""
     return <i32>(o.ts_value - t.ts_recent) < 0 and now - t.ts_recent_at < _seconds(24 * 86400)
+
+
+cdef bint _take_overtaken(TcpEnv *env, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, u32 length, ns_t now) noexcept nogil:
+    """An ACK by itself that a younger one has overtaken on its way, by its timestamp a round trip ago at most.
+
+    By the letter of RFC 7323 5.3 it is an old duplicate, and what it tells is lost; on a path that reorders that is every second one, and
+    no retransmission would be told from a loss.  What it says of the guest's window is old; what has arrived has arrived.
+    """
+    cdef u64 ack = seq_wide(t.snd.una, p.ack)
+    cdef ns_t age = <ns_t><u32>(t.ts_recent - o.ts_value) * MILLISECOND
+    if (length or t.state <= SYN_RCVD or not p.tcp_flags & TCP_ACK or seq != t.rcv.nxt or ack > t.snd.una
+            or ack + t.snd.wnd_max < t.snd.una or age > rtt_timeout(&t.rtt)):
+        return False
+    if t.sack and o.sack_count:
+        recovery_sacks(env, t, ack, o, now)
+    return True
 
 
 cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexcept nogil:
@@ -537,6 +553,8 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
     seq = seq_wide(t.rcv.nxt, p.seq)
     if t.timestamps and not reset:              # a reset is exempt (RFC 7323 section 5.2)
         if not o.has_timestamps or _is_old(t, &o, now):
+            if o.has_timestamps and _take_overtaken(env, t, p, &o, seq, length, now):
+                return
             count(env.counters, TCP_OLD_TIMESTAMP)
             if o.has_timestamps:                # without any: dropped in silence (section 3.2)
                 _answer(env, t, length, now)

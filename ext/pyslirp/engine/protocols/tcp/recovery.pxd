@@ -7,7 +7,7 @@ from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnv
 cdef void recovery_began(Tcp *t) noexcept nogil                 # the handshake is over: what was heard in it counts for RTT only
 # Taking in, ACK by ACK.  SND.UNA < ack <= SND.NXT.  True: our FIN is acknowledged, too.
 cdef bint recovery_new_ack(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns_t now) noexcept nogil
-cdef void recovery_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil     # the SACK option of an ACK; after recovery_new_ack
+cdef void recovery_sacks(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns_t now) noexcept nogil     # the SACK option of an ACK; after recovery_new_ack
 cdef void recovery_duplicate_ack(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil                  # of a guest without SACK
 cdef void recovery_marked(Tcp *t) noexcept nogil                                                # an ACK tells of marks; before anything else of it
 cdef void recovery_repeated_ack(Tcp *t) noexcept nogil                                          # of a guest with SACK, that tells of nothing

@@ -112,9 +112,9 @@ cdef bint recovery_new_ack(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns
     return result.fin_acked
 
 
-cdef bint _is_repeat(const Tcp *t, u64 start, u64 end, u64 around, u64 around_end) noexcept nogil:
+cdef bint _is_repeat(u64 ack, u64 start, u64 end, u64 around, u64 around_end) noexcept nogil:
     """A D-SACK (RFC 2883 section 4): the first block lies below the cumulative ACK, or within the second."""
-    return start < end and (end <= t.snd.una or (start >= around and end <= around_end and around < around_end))
+    return start < end and (end <= ack or (start >= around and end <= around_end and around < around_end))
 
 
 cdef void _take_repeat(TcpEnv *env, Tcp *t, u64 start, u64 end, ns_t now) noexcept nogil:
@@ -132,7 +132,7 @@ cdef void _take_repeat(TcpEnv *env, Tcp *t, u64 start, u64 end, ns_t now) noexce
             _undo(env, t, now)
 
 
-cdef void recovery_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noexcept nogil:
+cdef void recovery_sacks(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns_t now) noexcept nogil:
     cdef u64 start, end, new = 0, around = 0, around_end = 0
     cdef int i
     _hear(t)
@@ -143,7 +143,7 @@ cdef void recovery_sacks(TcpEnv *env, Tcp *t, const TcpOptions *o, ns_t now) noe
     for i in range(o.sack_count):
         start = seq_wide(t.snd.una, o.sack_start[i])
         end = seq_wide(t.snd.una, o.sack_end[i])
-        if i == 0 and _is_repeat(t, start, end, around, around_end):
+        if i == 0 and _is_repeat(ack, start, end, around, around_end):
             _take_repeat(env, t, start, end, now)
         else:
             new += board_sacked(&t.snd.board, start, end, now)
