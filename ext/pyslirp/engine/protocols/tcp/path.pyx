@@ -4,7 +4,7 @@ The guest's MSS says what the guest takes, not what lies before it: a tunnel, or
 
 ICMP.  An error is believed only where it quotes what is in flight (RFC 5927 section 4.1), and where the size that it tells is
 smaller than what was sent; less than MTU_LEAST counts as that, and over IPv6, whose every link carries MTU_LEAST6, is no
-size at all (RFC 8201 section 4).  All that is in flight goes out again in the new size; nothing is said about congestion
+size at all (RFC 8201 section 4).  What is in flight and larger goes out again in the new size; nothing is said about congestion
 (RFC 1191 section 6.5).
 
 Black holes (RFC 2923 section 2.1).  Errors get lost, and then no full segment arrives while small ones do.  The fourth timeout
@@ -16,7 +16,7 @@ error (RFC 1191 section 6.3).
 from pyslirp.engine.base.ints cimport addr_is4, ns_t, u32, u64
 from pyslirp.engine.base.seq cimport seq_wide
 from pyslirp.engine.base.status cimport TCP_BLACK_HOLE, TCP_PATH_MTU
-from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_all
+from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_larger
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnv
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow
@@ -74,7 +74,7 @@ cdef bint path_too_big(TcpEnv *env, Flow *flow, Tcp *t, u32 seq, u32 mtu, u32 pa
     count(env.counters, TCP_PATH_MTU)
     _set(t, mtu - _headers(flow, t))
     t.mss_until = now + <ns_t>RETRY_SECONDS * SECOND
-    board_lose_all(&t.snd.board)
+    board_lose_larger(&t.snd.board, t.snd.mss)
     return True
 
 

@@ -46,6 +46,7 @@ cdef u64 board_lose_first(Scoreboard *b, u32 mss) noexcept nogil                
 # By timeout: all that is not sacked; with `window`, of what was sent later than that only the first.
 cdef void board_lose_late(Scoreboard *b, u32 mss, ns_t window, ns_t now) noexcept nogil
 cdef void board_lose_all(Scoreboard *b) noexcept nogil
+cdef void board_lose_larger(Scoreboard *b, u32 mss) noexcept nogil                              # the path carries no more than that
 cdef void board_lose_none(Scoreboard *b) noexcept nogil                                         # what was held lost was not (RFC 4015)
 cdef void board_lose_last(Scoreboard *b, u32 mss) noexcept nogil                                # one segment, to probe with (RFC 8985 7.3)
 cdef const SentRecord *board_first_lost(const Scoreboard *b) noexcept nogil                     # only while lost_bytes

@@ -268,6 +268,15 @@ cdef void board_lose_all(Scoreboard *b) noexcept nogil:
     b.repeat_now = False
 
 
+cdef void board_lose_larger(Scoreboard *b, u32 mss) noexcept nogil:
+    cdef u32 index
+    for index in range(b.count):
+        if _at(b, index).end - _at(b, index).seq > mss:
+            _lose(b, index)
+    b.guessed_bytes = 0
+    b.repeat_now = False
+
+
 cdef void board_lose_late(Scoreboard *b, u32 mss, ns_t window, ns_t now) noexcept nogil:
     cdef u32 index
     if _has_reneged(b) or b.rack.sent == 0:
