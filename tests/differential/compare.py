@@ -108,6 +108,8 @@ def difference(one: Case, wire: Wire) -> str | None:
         return None
     at = Place(None)
     for number, (step, mine, other) in enumerate(zip(one.steps, ours.steps, theirs.steps, strict=True)):
+        if isinstance(step, Send) and "F" in step.flags:
+            at = replace(at, fins=at.fins | {step.end})
         at = replace(at, step=step, limited=mine.limited, state=mine.state, linux_state=other.state)
         for what, here, there in _differing(step, mine, other):
             known = excused(at, what, here, there)
@@ -127,8 +129,12 @@ def difference(one: Case, wire: Wire) -> str | None:
             sent=mine.sent,
             linux_believes=at.linux_believes
             or (isinstance(step, Icmp) and (mine.state in OPENING or step.seq == at.sent)),
+            linux_heard=at.linux_heard or _is_for_linux_alone(one, step, at),
             unstamped=at.unstamped or (one.stamps and isinstance(step, Send) and step.stamp is None),
-            fins=at.fins | ({step.end} if isinstance(step, Send) and "F" in step.flags else set()),
+            fins=at.fins,
+            linux_sacked=at.linux_sacked | {end for _, end in other.sack},
+            was=mine.state,
+            linux_was=other.state,
         )
     at = replace(at, step=None)
     if ours.read != theirs.read and not excused(at, "read", (ours.read, ours.state), (theirs.read, theirs.state)):
@@ -136,6 +142,13 @@ def difference(one: Case, wire: Wire) -> str | None:
     if ours.state != theirs.state and not excused(at, "state", ours.state, theirs.state):
         return f"at the end {ours.state}, Linux {theirs.state}"
     return None
+
+
+def _is_for_linux_alone(one: Case, step: Step, at: Place) -> bool:
+    """Is its ACK field one that Linux takes and we do not?"""
+    if not isinstance(step, Send) or "." not in step.flags:
+        return False
+    return (one.stamps and step.stamp is None) or step.end <= at.ours_acked
 
 
 def _differing(step: Step, mine: Seen, other: Seen) -> Iterator[tuple[str, Any, Any]]:

@@ -28,8 +28,14 @@ class Place:
     doubts: int = 0  #: ACKs so far that have left something unacknowledged
     sent: int = 1  #: one past the highest number that we had sent before
     linux_believes: bool = False  #: there was a "fragmentation needed" of a SYN, or of SND.NXT
+    linux_heard: bool = (
+        False  #: there was an ACK field that Linux alone has taken: of an old segment, or of one without timestamp
+    )
     unstamped: bool = False  #: there was a segment without the timestamp that was agreed upon
-    fins: frozenset[int] = frozenset()  #: where the guest has ended
+    fins: frozenset[int] = frozenset()  #: where the guest has ended, one past the FIN's number; this step's among them
+    linux_sacked: frozenset[int] = frozenset()  #: ends of the blocks that Linux has told of before
+    was: str = ""  #: our state before the step
+    linux_was: str = ""
 
     @property
     def step_ack(self) -> int | None:
@@ -57,7 +63,7 @@ def _is_send(at: Place, flags: str) -> bool:
 def _delayed(at: Place, ours: int | None, linux: int | None) -> bool:
     if ours is None:
         return linux == at.ours_acked > at.linux_acked
-    return linux is None and (ours > at.ours_acked or not isinstance(at.step, Send))
+    return linux is None and (ours > at.ours_acked or (ours > at.linux_acked and not isinstance(at.step, Send)))
 
 
 def _never_received(at: Place, ours: Blocks, linux: Blocks) -> bool:
@@ -71,9 +77,15 @@ def _fin_sacked(at: Place, ours: Blocks, linux: Blocks) -> bool:
     """Linux tells of a FIN's one number, by itself or at an end of a block; else they are the same as far as they go."""
     if isinstance(at.step, Send) and "F" in at.step.flags and at.step.end - 1 > at.ours_acked:
         return True
-    if any(end - start == 1 and (start, end) not in ours for start, end in linux):
+    ends = {end % WHOLE for end in at.fins}
+    if any(end - start == 1 and end in ends and (start, end) not in ours for start, end in linux):
         return True
-    trimmed = {(start + before, end - behind) for start, end in linux for before in (0, 1) for behind in (0, 1)}
+    trimmed = {
+        (start + before, end - behind)
+        for start, end in linux
+        for before in ((0, 1) if start + 1 in ends else (0,))
+        for behind in ((0, 1) if end in ends else (0,))
+    }
     return len(ours) <= len(linux) and all(block in trimmed for block in ours)
 
 
@@ -139,7 +151,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         "ack",
         "RFC 9293 3.10.7.4 looks at the sequence number first, and answers an old one; Linux drops what has no ACK flag",
         lambda at, ours, linux: (
-            isinstance(at.step, Send) and not {".", "R"} & set(at.step.flags) and None in (ours, linux)
+            isinstance(at.step, Send)
+            and not {".", "R"} & set(at.step.flags)
+            and linux is None
+            and ours == at.ours_acked
         ),
     ),
     Difference(
@@ -152,20 +167,34 @@ DIFFERENCES: tuple[Difference, ...] = (
         "no timestamp, and what its ACK told",
         "resets",
         "the same: what Linux has learnt from it (the end of the connection) we have not",
-        lambda at, ours, linux: at.unstamped and not ours and bool(linux),
+        lambda at, ours, linux: at.unstamped and not ours and bool(linux) and at.linux_state == "CLOSED",
         ends=True,
     ),
     Difference(
         "an old segment while an ACK is delayed",
         "ack",
         "Linux takes as acceptable what ends behind its last ACK (rcv_wup), and does not answer it; RFC 9293 answers",
-        lambda at, ours, linux: linux is None and ours == at.ours_acked > at.linux_acked,
+        lambda at, ours, linux: (
+            isinstance(at.step, Send) and linux is None and ours == at.ours_acked > at.linux_acked <= at.step.end
+        ),
+    ),
+    Difference(
+        "an old ACK with an old timestamp",
+        "ack",
+        "RFC 7323 5.3 R1 answers whatever has an old timestamp; Linux nothing by itself from below RCV.NXT",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send)
+            and bool(at.step.stamp)
+            and at.step.length == 0
+            and at.step.seq < at.ours_acked == ours
+            and linux is None
+        ),
     ),
     Difference(
         "TIME_WAIT answers everything",
         "ack",
         "Linux answers whatever comes in TIME_WAIT with an ACK, but bad ACKs with nothing; RFC 9293 and 5961 the reverse",
-        lambda at, _ours, _linux: at.state == "TIME_WAIT",
+        lambda at, ours, linux: at.state == "TIME_WAIT" and None in (ours, linux) and at.ours_acked in (ours, linux),
     ),
     Difference(
         "a SYN in TIME_WAIT that nobody listens to",
@@ -185,7 +214,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         "ack",
         "RFC 5961 3.2 resets at RCV.NXT alone; Linux also at the end of the last SACK block it has sent",
         lambda at, ours, linux: (
-            isinstance(at.step, Send) and "R" in at.step.flags and linux is None and ours is not None
+            isinstance(at.step, Send)
+            and "R" in at.step.flags
+            and linux is None
+            and ours == at.ours_acked
+            and at.step.seq in at.linux_sacked
         ),
         ends=True,
     ),
@@ -217,7 +250,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         "ack",
         "duplicate ACKs may be answered by a retransmission, which carries an ACK; when is each sender's own affair",
         lambda at, ours, linux: (
-            isinstance(at.step, Send) and at.step.length == 0 and linux is None and ours == at.ours_acked
+            isinstance(at.step, Send)
+            and at.step.length == 0
+            and at.step.ack < at.sent
+            and linux is None
+            and ours == at.ours_acked
         ),
         ends=True,
     ),
@@ -252,18 +289,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         ends=True,
     ),
     Difference(
-        "what goes out again in a smaller size",
-        "sent",
-        "at 'fragmentation needed' we send all again that is in flight, a FIN too; Linux what is larger than the path",
-        lambda at, ours, linux: isinstance(at.step, Icmp) and at.step.code == 4 and ours == (linux[0], True),
-        ends=True,
-    ),
-    Difference(
         "room for SACK blocks",
         "largest",
         "while there are blocks to tell we leave room for as many as there may be; Linux for those that there are, and for a "
         "duplicate longer than until it is told",
-        lambda _at, ours, linux: 0 < abs(ours - linux) <= SACK_ROOM,
+        lambda _at, ours, linux: 0 < abs(ours - linux) <= SACK_ROOM and (ours - linux) % 4 == 0,
     ),
     Difference(
         "a path that only Linux knows",
@@ -295,8 +325,10 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "errors in TIME_WAIT",
         "error taken",
-        "Linux's TIME_WAIT is no state of the socket, which says CLOSED all the time",
-        lambda at, _ours, linux: linux and at.state == "TIME_WAIT",
+        "Linux's TIME_WAIT is no state of the socket, which says CLOSED all the time; errors end none of either's",
+        lambda at, _ours, linux: (
+            linux and isinstance(at.step, Icmp) and at.was == at.state == "TIME_WAIT" and at.linux_was == "CLOSED"
+        ),
     ),
     Difference(
         "a segment that ends at RCV.NXT",
@@ -321,7 +353,35 @@ DIFFERENCES: tuple[Difference, ...] = (
         "a FIN among bytes that have come",
         "ack",
         "a guest that ends before bytes it has sent: Linux takes the FIN, we the bytes where they are one piece with it",
-        lambda at, ours, linux: at.linux_state in (*ENDED, "CLOSED") and ours is not None and ours > (linux or 0),
+        lambda at, ours, linux: (
+            at.linux_state in (*ENDED, "CLOSED")
+            and ours is not None
+            and (linux is None or linux in at.fins)
+            and any((linux or 0) <= end < ours for end in at.fins)
+        ),
+        ends=True,
+    ),
+    Difference(
+        "what goes out again in a smaller size, by what each knows",
+        "ack",
+        "'fragmentation needed' finds something larger in flight with us alone where Linux has known the path before, or has "
+        "taken an ACK that we have not",
+        lambda at, ours, linux: (
+            isinstance(at.step, Icmp)
+            and at.step.code == 4
+            and linux is None
+            and ours == at.ours_acked
+            and (at.linux_heard or at.linux_believes)
+        ),
+        ends=True,
+    ),
+    Difference(
+        "what lies behind an early FIN",
+        "ack",
+        "bytes behind an end that has not been in turn yet are no part of the stream; Linux acknowledges those that it has kept",
+        lambda at, ours, linux: (
+            ours in at.fins and linux is not None and linux > ours and at.state in ENDED and at.linux_state in ENDED
+        ),
         ends=True,
     ),
     Difference(
@@ -342,13 +402,17 @@ DIFFERENCES: tuple[Difference, ...] = (
         "unread at a reset",
         "read",
         "RFC 9293 3.10.7.4 flushes the queues at a reset; Linux still lets the application read what had come",
-        lambda _at, ours, linux: linux[0].startswith(ours[0]) and linux[1] == "CLOSED",
+        lambda _at, ours, linux: linux[0].startswith(ours[0]) and ours[1] == linux[1] == "CLOSED",
     ),
     Difference(
         "two ends, and what lies between",
         "read",
         "a guest that moves its FIN behind more data, before the first was in turn: Linux ends at the first, we at the last",
-        lambda at, ours, linux: len(at.fins) > 1 and ours[0].startswith(linux[0]),
+        lambda at, ours, linux: (
+            len(at.fins) > 1
+            and ours[0].startswith(linux[0])
+            and len(linux[0]) + 2 in at.fins  # its number is 1 + length
+        ),
     ),
     Difference(
         "a reset at the number of the FIN",
@@ -360,14 +424,27 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "resets in TIME_WAIT",
         "reset taken",
-        "Linux's TIME_WAIT is no state of the socket, which says CLOSED all the time",
-        lambda at, _ours, linux: linux and at.state == "TIME_WAIT",
+        "the same; of ours only a reset at RCV.NXT ends TIME_WAIT (RFC 5961 3.2), and this was another",
+        lambda at, _ours, linux: (
+            linux
+            and isinstance(at.step, Send)
+            and at.was == at.state == "TIME_WAIT"
+            and at.linux_was == "CLOSED"
+            and at.step.seq != at.ours_acked
+        ),
     ),
     Difference(
         "two ends",
         "ack",
-        "a guest that moves its FIN: Linux goes on to the later one where its ACK of the first is delayed",
-        lambda at, ours, linux: at.linux_state in (*ENDED, "CLOSED") and None not in (ours, linux) and linux > ours,
+        "a guest that moves its FIN: Linux goes on to the later one where its ACK of the first is delayed, or ends at an "
+        "early one that the guest has moved since, in whose place we have the last",
+        lambda at, ours, linux: (
+            at.linux_state in (*ENDED, "CLOSED")
+            and len(at.fins) > 1
+            and None not in (ours, linux)
+            and linux in at.fins
+            and (ours < linux if ours in at.fins else ours == linux - 1)
+        ),
         ends=True,
     ),
     Difference(
