@@ -1,7 +1,7 @@
 """Taps inside namespaces: the errand that makes one (host/) and what it is to be there (links/), put together.
 
 Whoever wants a tap begins the errand before anything else is imported, so neither this module nor what it needs imports
-what takes long (dataclasses, pathlib, tempfile, the configuration): tests/unit/test_startup.py.
+what takes long (logging, pathlib, tempfile, the configuration): tests/meta/test_startup.py.
 """
 
 from __future__ import annotations
