@@ -9,7 +9,7 @@ from pyslirp.engine.core import core
 from tests.unit.engine.core.guest import FAR, Guest, Net, ip
 from tests.unit.engine.core.test_streams import ACK, FIN, RST, SYN, Client, state
 
-WIDE = bytes([2, 4, 5, 180, 1, 3, 3, 10])  # MSS 1460, window scale 10
+WIDE = bytes([2, 4, 5, 180, 1, 3, 3, 10, 4, 2, 1, 1])  # MSS 1460, window scale 10, SACK
 URG = dpkt.tcp.TH_URG
 ECONNRESET = 104
 HALF_OPEN_MAX = 1024  # core/world.pxd
@@ -183,9 +183,9 @@ def test_what_the_host_opens_is_charged_to_the_guest_it_is_for() -> None:
     assert net.core.ports()[0]["buffer_bytes"] == net.core.memory()["buffer_bytes"] > 0
 
 
-def widened(net: Net) -> int:
+def widened(net: Net, client: Client | None = None) -> int:
     """A flow with megabytes to read at the host, and a guest whose window and ACKs have opened the congestion window to one."""
-    client = Client(net.guest())
+    client = client or Client(net.guest())
     client.send(SYN, options=WIDE)
     flow = net.flow()
     socket = net.host.attach(flow, net.now)
@@ -215,3 +215,16 @@ def test_little_more_is_read_than_may_be_sent() -> None:
     told = net.core.flow(widened(net))
     assert told["in_flight"] > 512 << 10
     assert told["send_queue"] - told["in_flight"] <= 128 << 10
+
+
+def test_what_is_sacked_behind_a_hole_does_not_count_as_waiting() -> None:
+    """It is held until the hole is filled, but is no part of the flight: the host is read for what the flight lacks."""
+    net = Net()
+    client = Client(net.guest())
+    widened(net, client)
+    first = client.ack
+    client.hear()
+    edges = [(number % 2**32).to_bytes(4, "big") for number in (first + 1460, client.ack)]
+    client.send(ACK, ack=first, options=bytes([1, 1, 5, 10]) + b"".join(edges))
+    net.run()
+    assert sum(len(segment.data) for segment in client.hear()) > 512 << 10

@@ -135,7 +135,9 @@ cdef u64 _read_ahead(const Tcp *t) noexcept nogil:
 
 
 cdef u64 _from_host_max(const Tcp *t) noexcept nogil:
-    return min(_read_ahead(t), snd_flight(&t.snd) + <u64>NOT_SENT_MAX)
+    """Of the queue.  What the guest has sacked, and what is lost, is in it too, behind a hole, and no part of the flight."""
+    cdef u64 sent = t.snd.nxt - t.snd.una
+    return min(_read_ahead(t) + sent - snd_flight(&t.snd), sent + NOT_SENT_MAX, <u64>SND_BUFFER_MAX)
 
 
 cdef u64 _from_host(TcpEnv *env, Flow *flow, Tcp *t, u64 budget, ns_t now) noexcept nogil:
