@@ -183,8 +183,8 @@ def test_what_the_host_opens_is_charged_to_the_guest_it_is_for() -> None:
     assert net.core.ports()[0]["buffer_bytes"] == net.core.memory()["buffer_bytes"] > 0
 
 
-def widened(net: Net, client: Client | None = None) -> int:
-    """A flow with megabytes to read at the host, and a guest whose window and ACKs have opened the congestion window to one."""
+def widened(net: Net, cwnd: int = 1 << 20, client: Client | None = None) -> int:
+    """A flow with megabytes to read at the host, and a guest whose window and ACKs have opened the window to `cwnd`."""
     client = client or Client(net.guest())
     client.send(SYN, options=WIDE)
     flow = net.flow()
@@ -193,9 +193,9 @@ def widened(net: Net, client: Client | None = None) -> int:
     net.run()
     client.only()
     client.send(ACK)
-    net.host.feed(flow, socket, bytes(16 << 20), net.now)
+    net.host.feed(flow, socket, bytes(32 << 20), net.now)
     net.run()
-    while net.core.flow(flow)["cwnd"] < 1 << 20:
+    while net.core.flow(flow)["cwnd"] < cwnd:
         client.hear()
         client.send(ACK)
         net.run()
@@ -212,16 +212,16 @@ def test_what_a_run_leaves_in_a_socket_is_read_in_the_next_and_waits_for_no_ack(
 def test_little_more_is_read_than_may_be_sent() -> None:
     """What waits to be sent lies in the host's socket: read when it goes, it is still in the cache."""
     net = Net()
-    told = net.core.flow(widened(net))
+    told = net.core.flow(widened(net, 5 << 19))
     assert told["in_flight"] > 512 << 10
-    assert told["send_queue"] - told["in_flight"] <= 128 << 10
+    assert told["send_queue"] - told["in_flight"] <= 1 << 20
 
 
 def test_what_is_sacked_behind_a_hole_does_not_count_as_waiting() -> None:
     """It is held until the hole is filled, but is no part of the flight: the host is read for what the flight lacks."""
     net = Net()
     client = Client(net.guest())
-    widened(net, client)
+    widened(net, client=client)
     first = client.ack
     client.hear()
     edges = [(number % 2**32).to_bytes(4, "big") for number in (first + 1460, client.ack)]

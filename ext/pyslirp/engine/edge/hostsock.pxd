@@ -48,6 +48,7 @@ cdef struct HostSocket:
     bint connecting             # connect() has not said yet what came of it
     bint traced                 # its SYN goes out with so low a TTL that ICMP is expected (traceroute)
     bint finished               # shut down for writing
+    bint roomy                  # a stream that has been given a large receive buffer
     bint quiet                  # AF_UNIX: told of room to write only while it is wanted
     u16 stalled                 # on one of the lists of those that are not read for the moment: its number + 1
     u8 ttl                      # of the last datagram

@@ -12,6 +12,11 @@ that the peer passes along end one.
 A unix socket tells of room whenever its peer has read anything, not only after it has been full.  To be spared that,
 such a socket is in the poller for writing only while a send has fallen short (`quiet`).
 
+Room.  The kernel sizes a receive buffer by what is read in a round trip, and loopback's is so short that a megabyte is all
+it gives.  Such a buffer is always full, and each read of ours sends an ACK that makes the host's sender work, in our time.
+Once a read brings BULK_BYTES the buffer is made larger by way of SO_RCVLOWAT: that gives it as much room as is asked for
+(tcp_set_rcvlowat, Linux 4.18) and, other than SO_RCVBUF, leaves its sizing to the kernel and knows only tcp_rmem's bound.
+
 A peer that is gone without a word is found by the kernel's keepalive, at the host's own times (net.ipv4.tcp_keepalive_*, after two
 hours where nobody has changed them): the guest is answered here, so its own keepalive would never find it.
 
@@ -32,8 +37,8 @@ from pyslirp.engine.base.sys.inet cimport (
 from pyslirp.engine.base.sys.ioctl cimport SIOCATMARK, ioctl
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
-    SOL_SOCKET, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, SO_TYPE, connect, getsockopt, msghdr, recv, recvmsg, send, sendmsg,
-    setsockopt, shutdown, socket, socklen_t)
+    SOL_SOCKET, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_OOBINLINE, SO_RCVLOWAT, SO_TYPE, connect, getsockopt, msghdr, recv,
+    recvmsg, send, sendmsg, setsockopt, shutdown, socket, socklen_t)
 from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.core.run cimport HOST_BROKEN, HOST_HUP, HOST_READABLE, HOST_URGENT, HOST_WRITABLE, world_flow, world_host_ready
@@ -49,6 +54,10 @@ from pyslirp.engine.protocols.icmp cimport ICMP_TIME_EXCEEDED
 from pyslirp.engine.protocols.tcp.tcb cimport END_UNREACHABLE, Tcp
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport FLOW_NEW, GUEST_SIDE, Flow
+
+cdef enum:
+    BULK_BYTES = 262144         # of one read: it is a bulk transfer
+    ROOM_BYTES = 4194304        # what the kernel is then to keep room for
 
 
 cdef inline u32 _events(bint quiet) noexcept nogil:
@@ -256,6 +265,12 @@ cdef i64 stream_send(void *hosts, void *socket, const Piece *pieces, int count) 
     return sent
 
 
+cdef void _make_room(HostSocket *s) noexcept nogil:
+    s.roomy = True
+    _set(s.fd, SOL_SOCKET, SO_RCVLOWAT, ROOM_BYTES)
+    _set(s.fd, SOL_SOCKET, SO_RCVLOWAT, 1)      # the room stays, and every byte is told of
+
+
 cdef i64 stream_recv(void *hosts, void *socket, const Piece *pieces, int count) noexcept nogil:
     cdef HostSocket *s = <HostSocket *>socket
     cdef msghdr message
@@ -269,6 +284,8 @@ cdef i64 stream_recv(void *hosts, void *socket, const Piece *pieces, int count) 
         else:
             got = recvmsg(s.fd, &message, MSG_DONTWAIT)
         if got >= 0:
+            if got >= BULK_BYTES and not s.roomy:
+                _make_room(s)
             return got
         if errno != EINTR:
             return -errno

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import select
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,40 @@ def test_bytes_pass_both_ways(make_rig: MakeRig, server: socket.socket) -> None:
     rig.until(lambda: rig.of_kind(kinds.KIND_CLOSED))
     assert rig.engine.snapshot()["sockets"] == 0
     assert rig.of_kind(kinds.KIND_CLOSED)[0][4:7] == (1, len(data), len(data))
+
+
+def end_at(name: tuple[str, int]) -> socket.socket:
+    """A socket of this process that is bound to `name`, by a descriptor of its own."""
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            found = socket.socket(fileno=os.dup(int(fd.name)))
+        except OSError:  # no socket, or the listing's own descriptor
+            continue
+        if found.family == socket.AF_INET and found.getsockname() == name:
+            return found
+        found.close()
+    raise LookupError(name)
+
+
+def test_a_bulk_transfer_is_given_room_in_the_kernel(make_rig: MakeRig, server: socket.socket) -> None:
+    """More than loopback's round trip would give it; and the last byte is told of like the first."""
+    rig = make_rig(to_loopback)
+    _, peer = connected(rig, server)
+    sizes = [int(size) for size in Path("/proc/sys/net/ipv4/tcp_rmem").read_text().split()]
+    with end_at(peer.socket.getpeername()) as ours:
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == sizes[1]
+        sent, total = 0, 8 << 20
+
+        def all_came() -> bool:
+            nonlocal sent
+            sent += peer.send_some(bytes(min(1 << 20, total - sent)))
+            return len(rig.guest.received) == total
+
+        rig.until(all_came)
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= min(4 << 20, sizes[2] // 2)
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+    peer.socket.send(b"!")
+    rig.until(lambda: len(rig.guest.received) == total + 1)
 
 
 def test_a_guest_is_answered_only_when_the_host_is(make_rig: MakeRig) -> None:

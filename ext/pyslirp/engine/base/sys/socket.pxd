@@ -19,6 +19,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_LINGER
         SO_OOBINLINE
         SO_RCVBUF
+        SO_RCVLOWAT
         SO_TYPE
         SHUT_WR
         MSG_DONTWAIT

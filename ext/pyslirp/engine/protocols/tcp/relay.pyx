@@ -46,9 +46,9 @@ from pyslirp.engine.tables.flow cimport Flow
 cdef enum:
     MILLISECOND = 1000000
     PIECES_TO_HOST = 128        # of one sendmsg
-    PIECES_FROM_HOST = 16       # of one recvmsg: 256 KiB
-    READ_PER_RUN = 262144       # bytes of one flow read from the host in one run, as of a link: the others wait no longer
-    NOT_SENT_MAX = 131072       # bytes read from the host that wait to be sent: what is read now is in the cache when it goes
+    PIECES_FROM_HOST = 64       # of one recvmsg: 1 MiB
+    READ_PER_RUN = 1048576      # bytes of one flow read from the host in one run, as many as a link holds: the others wait no longer
+    NOT_SENT_MAX = 1048576      # bytes read from the host that wait to be sent; few large reads cost the host fewer ACKs
     QUANTUM_MS = 1              # what a paced flow sends at once: fewer wake-ups, and bursts that any queue takes
 
 
