@@ -57,7 +57,8 @@ from pyslirp.engine.core.world cimport World, addr_is_zero
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
     HOST_DATAGRAM, HOST_ECHO, RECEIVE_BATCH, STALL_UNKNOWN, HostSocket, HostSockets, SendArea, host_add, host_bind, host_close,
-    host_denial, host_exhausted, host_stall, host_unstall, hosts_full, iovec_of)
+    host_denial, host_exhausted, host_stall, host_unstall, hosts_full)
+from pyslirp.engine.edge.iovec cimport iovec_of
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_get, sockaddr_put
 from pyslirp.engine.protocols.udp cimport BURST_MAX, Mapping

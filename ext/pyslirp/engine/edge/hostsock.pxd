@@ -1,7 +1,6 @@
 """The sockets of flows: their table, their life, and what both kinds share."""
 
 from pyslirp.engine.base.ints cimport Addr, u8, u16, u32, u64
-from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.sys.socket cimport mmsghdr
 from pyslirp.engine.base.sys.uio cimport iovec
 from pyslirp.engine.core.port cimport PORTS_MAX
@@ -11,19 +10,6 @@ from pyslirp.engine.edge.sockaddr cimport SockAddr
 from pyslirp.engine.protocols.udp cimport BURST_MAX
 from pyslirp.engine.stores.slab cimport Slab, SlabHead
 from pyslirp.engine.tables.flow cimport Flow
-
-cdef extern from *:
-    """
-    #include <stddef.h>
-    #include <sys/uio.h>
-    /* base/piece.pxd promises the layout of struct iovec; here it is held to it. */
-    #define SLIRP_IOVEC(p) ({ \
-        _Static_assert(sizeof(*(p)) == sizeof(struct iovec) \
-                       && offsetof(__typeof__(*(p)), data) == offsetof(struct iovec, iov_base) \
-                       && offsetof(__typeof__(*(p)), length) == offsetof(struct iovec, iov_len), "no iovec"); \
-        (struct iovec *)(p); })
-    """
-    iovec *iovec_of "SLIRP_IOVEC"(const Piece *pieces) nogil
 
 cdef enum:
     HOST_SOCKETS_MAX = 65536    # as many as there can be flows

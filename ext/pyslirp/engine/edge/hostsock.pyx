@@ -19,7 +19,6 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from pyslirp.engine.base.ints cimport Addr, addr_is4, u8, u16, u32, u64
-from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.sys.inet cimport (
     IPPROTO_IP, IPPROTO_IPV6, IPV6_UNICAST_HOPS, IP_BIND_ADDRESS_NO_PORT, IP_TTL)
 from pyslirp.engine.base.sys.resource cimport RLIMIT_NOFILE, getrlimit, rlimit

@@ -46,8 +46,8 @@ from pyslirp.engine.core.streams cimport (
     stream_abort, stream_attach, stream_complain, stream_connected, stream_deny, stream_host_failed, stream_open)
 from pyslirp.engine.edge.errqueue cimport HostError, errqueue_enable, errqueue_take
 from pyslirp.engine.edge.hostsock cimport (
-    HOST_STREAM, HostSocket, HostSockets, host_add, host_bind, host_close, host_denial, host_exhausted, host_ttl, hosts_full,
-    iovec_of)
+    HOST_STREAM, HostSocket, HostSockets, host_add, host_bind, host_close, host_denial, host_exhausted, host_ttl, hosts_full)
+from pyslirp.engine.edge.iovec cimport iovec_of
 from pyslirp.engine.edge.poller cimport POLL_HOST, poller_change, poller_remove
 from pyslirp.engine.edge.sockaddr cimport SockAddr, sockaddr_put
 from pyslirp.engine.protocols.icmp cimport ICMP_TIME_EXCEEDED
