@@ -8,7 +8,7 @@ become readable when the owner, who keeps the ranges, calls bq_extend.
 
 from pyslirp.engine.base.ints cimport u8, u32, u64
 from pyslirp.engine.base.piece cimport Piece
-from pyslirp.engine.stores.chunks cimport ChunkPool
+from pyslirp.engine.stores.chunks cimport Chunk, ChunkPiece, ChunkPool
 
 cdef enum:
     RING_KEPT = 8               # slots of the smallest ring of pointers (64 bytes), which an empty queue may keep
@@ -19,7 +19,7 @@ cdef struct ByteQueue:
     u64 tail                    # one past the last contiguous byte
     u64 top                     # one past the last byte stored, ahead or not; head == top: nothing is held
     u64 room                    # one past what bq_room has handed out; meaningless after bq_commit
-    u8 **chunks                 # owned ring of owned chunks; NULL where nothing is stored
+    Chunk **chunks              # owned ring of chunks, with a reference each; NULL where nothing is stored
     u32 slots                   # size of the ring, a power of two; 0 when there is none
     u32 held                    # chunks held
     ChunkPool *pool             # borrowed, outlives the queue
@@ -38,6 +38,8 @@ cdef void bq_pass(ByteQueue *q, u64 length) noexcept nogil
 cdef void bq_consume(ByteQueue *q, u64 length) noexcept nogil        # forget from the head; frees chunks
 # Readable pieces of [offset, offset+length) within head..tail, at most `limit` of them; returns how many pieces.
 cdef int bq_peek(const ByteQueue *q, u64 offset, u64 length, Piece *out, int limit) noexcept nogil
+# The same, with the chunks: who takes a reference to them may keep the pieces.  Not for a queue that stores ahead.
+cdef int bq_peek_chunks(const ByteQueue *q, u64 offset, u64 length, ChunkPiece *out, int limit) noexcept nogil
 # Writable room at the tail, to be filled by one readv: pieces, at most `length` bytes and `limit` pieces.  Then commit.
 # (Room that is not committed is given back by bq_commit, so every bq_room is followed by a bq_commit, maybe of 0.)
 cdef int bq_room(ByteQueue *q, u64 length, Piece *out, int limit) noexcept nogil

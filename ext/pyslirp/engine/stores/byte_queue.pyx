@@ -1,7 +1,8 @@
 """A byte stream by absolute offset: contiguous bytes in front, and room to store bytes ahead of them.
 
 Goal: bytes are copied once in and handed out as pieces for writev; nothing is moved on growth; an idle flow holds no
-buffer.
+buffer.  Pieces of a send buffer may outlive the queue's interest in them: frames on their way refer to its chunks
+(stores/chunks), in which bq_append and bq_room write behind tail only.
 
     chunk number n = offset / CHUNK_BYTES, kept at chunks[n mod slots]
 
@@ -25,7 +26,7 @@ from pyslirp.engine.base.debug cimport slirp_assert
 from pyslirp.engine.base.ints cimport u8, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.stores.chunks cimport (
-    CHUNK_BYTES, ChunkPool, chunk_give, chunk_pool_free, chunk_pool_init, chunk_take,
+    CHUNK_BYTES, Chunk, ChunkPiece, ChunkPool, chunk_drop, chunk_pool_free, chunk_pool_init, chunk_take,
 )
 
 
@@ -73,13 +74,11 @@ cdef bint bq_store(ByteQueue *q, u64 offset, const u8 *data, size_t length) noex
 
 cdef size_t bq_append(ByteQueue *q, const u8 *data, size_t length) noexcept nogil:
     cdef size_t taken = 0, part
-    cdef u8 *to
     while taken < length:
-        to = _chunk_for(q, q.tail)
-        if to == NULL:
+        if _chunk_for(q, q.tail) == NULL:
             break
         part = <size_t>min(_left_in_chunk(q.tail), <u64>(length - taken))
-        memcpy(to + q.tail % <u64>CHUNK_BYTES, data + taken, part)
+        memcpy(_byte_at(q, q.tail), data + taken, part)
         taken += part
         q.tail += part
     if q.tail > q.top:
@@ -115,12 +114,24 @@ cdef void bq_pass(ByteQueue *q, u64 length) noexcept nogil:
 
 
 cdef int bq_peek(const ByteQueue *q, u64 offset, u64 length, Piece *out, int limit) noexcept nogil:
-    cdef u64 at = max(offset, q.head), end = q.tail
+    cdef u64 at = max(offset, q.head), end = _end_of(q, offset, length)
     cdef int count = 0
-    if offset <= q.tail and length < q.tail - offset:
-        end = offset + length
     while at < end and count < limit:
         if q.chunks[_slot(q, at)] == NULL:
+            break
+        out[count].data = _byte_at(q, at)
+        out[count].length = <size_t>min(_left_in_chunk(at), end - at)
+        at += out[count].length
+        count += 1
+    return count
+
+
+cdef int bq_peek_chunks(const ByteQueue *q, u64 offset, u64 length, ChunkPiece *out, int limit) noexcept nogil:
+    cdef u64 at = max(offset, q.head), end = _end_of(q, offset, length)
+    cdef int count = 0
+    while at < end and count < limit:
+        out[count].chunk = q.chunks[_slot(q, at)]
+        if out[count].chunk == NULL:
             break
         out[count].data = _byte_at(q, at)
         out[count].length = <size_t>min(_left_in_chunk(at), end - at)
@@ -167,10 +178,15 @@ cdef inline u32 _slot(const ByteQueue *q, u64 offset) noexcept nogil:
 
 
 cdef inline u8 *_byte_at(const ByteQueue *q, u64 offset) noexcept nogil:
-    return q.chunks[_slot(q, offset)] + offset % <u64>CHUNK_BYTES
+    return q.chunks[_slot(q, offset)].bytes + offset % <u64>CHUNK_BYTES
 
 
-cdef u8 *_chunk_for(ByteQueue *q, u64 offset) noexcept nogil:
+cdef inline u64 _end_of(const ByteQueue *q, u64 offset, u64 length) noexcept nogil:
+    """Where [offset, offset + length) ends within what may be read."""
+    return offset + length if offset <= q.tail and length < q.tail - offset else q.tail
+
+
+cdef Chunk *_chunk_for(ByteQueue *q, u64 offset) noexcept nogil:
     """The chunk of `offset` (>= head), made if it is not there; NULL where no memory is to be had."""
     cdef u32 slot
     if _number(offset) - _number(q.head) >= q.slots and not _grow(q, _number(offset) - _number(q.head) + 1):
@@ -186,13 +202,13 @@ cdef u8 *_chunk_for(ByteQueue *q, u64 offset) noexcept nogil:
 cdef bint _grow(ByteQueue *q, u64 needed) noexcept nogil:
     """A ring of at least `needed` slots, with every chunk where it belongs in it."""
     cdef u64 slots = RING_KEPT, number
-    cdef u8 **ring
+    cdef Chunk **ring
     cdef u32 i
     if needed > RING_MAX:
         return False
     while slots < needed:
         slots *= 2
-    ring = <u8 **>calloc(slots, sizeof(u8 *))
+    ring = <Chunk **>calloc(slots, sizeof(Chunk *))
     if ring == NULL:
         return False
     for i in range(q.slots):
@@ -207,7 +223,7 @@ cdef bint _grow(ByteQueue *q, u64 needed) noexcept nogil:
 cdef void _drop_chunk(ByteQueue *q, u64 number) noexcept nogil:
     cdef u32 slot = <u32>(number & (q.slots - 1))
     if q.chunks[slot] != NULL:
-        chunk_give(q.pool, q.chunks[slot])
+        chunk_drop(q.chunks[slot])
         q.chunks[slot] = NULL
         q.held -= 1
 
@@ -234,11 +250,11 @@ cdef bint _is_sound(const ByteQueue *q) noexcept nogil:
 
 
 cdef void _release(ByteQueue *q) noexcept nogil:
-    """Every chunk back to the pool, and the ring if it is a large one."""
+    """Let go of every chunk, and of the ring if it is a large one."""
     cdef u32 slot = 0
     while q.held:
         if q.chunks[slot] != NULL:
-            chunk_give(q.pool, q.chunks[slot])
+            chunk_drop(q.chunks[slot])
             q.chunks[slot] = NULL
             q.held -= 1
         slot += 1
@@ -289,6 +305,13 @@ cdef class _Queue:
         cdef Piece pieces[PIECES]
         cdef int count = bq_peek(&self.queue, offset, length, pieces, min(limit, <int>PIECES))
         return [pieces[i].data[:pieces[i].length] for i in range(count)]
+
+    def peek_chunks(self, u64 offset, u64 length, int limit=PIECES):
+        """The readable pieces, as a list of bytes and where they are: (chunk, offset in it)."""
+        cdef ChunkPiece pieces[PIECES]
+        cdef int count = bq_peek_chunks(&self.queue, offset, length, pieces, min(limit, <int>PIECES))
+        return [(pieces[i].data[:pieces[i].length], <size_t>pieces[i].chunk, pieces[i].data - pieces[i].chunk.bytes)
+                for i in range(count)]
 
     def fill(self, u64 length, bytes data, int limit=PIECES):
         """Ask for room of `length` bytes, fill it with `data` as far as both go, commit that; (room, committed)."""

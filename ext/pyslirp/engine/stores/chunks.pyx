@@ -1,11 +1,19 @@
-"""The memory of every stream buffer: equal chunks, one budget, one place that says no."""
+"""The memory of every stream buffer: equal chunks, counted by those who refer to them, one budget, one place that says no.
+
+Goal: bytes that wait in a stream's buffer are sent from where they lie.  So a chunk belongs to nobody; a byte queue has
+one reference to each of its chunks, and every frame that waits for a link one to each chunk that it is sent from.  What
+has been stored in a chunk does not change while the chunk is referred to; a queue that goes on to fill it writes behind.
+
+Memory is charged to the pool that a chunk was taken from until its last reference goes: a guest that acknowledges what
+it has not fetched yet gets no more of it than its share.  Pools outlive chunks: the shares of a World lie in it.
+"""
 
 cimport cython
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from pyslirp.engine.base.debug cimport slirp_assert
-from pyslirp.engine.base.ints cimport u8, u32, u64
+from pyslirp.engine.base.ints cimport u64
 
 
 cdef enum:
@@ -40,9 +48,9 @@ cdef bint chunk_pool_tight(const ChunkPool *pool) noexcept nogil:
     return 2 * whole.used_bytes > whole.limit_bytes
 
 
-cdef u8 *_take_share(ChunkPool *pool) noexcept nogil:
+cdef Chunk *_take_share(ChunkPool *pool) noexcept nogil:
     cdef ChunkPool *whole = pool.parent
-    cdef u8 *chunk = NULL
+    cdef Chunk *chunk = NULL
     if pool.used_bytes < SHARE * _free(whole):
         chunk = chunk_take(whole)
     else:
@@ -50,6 +58,7 @@ cdef u8 *_take_share(ChunkPool *pool) noexcept nogil:
     if chunk == NULL:
         pool.refused += 1
     else:
+        chunk.pool = pool
         pool.used_bytes += CHUNK_BYTES
     return chunk
 
@@ -61,8 +70,8 @@ cdef void chunk_pool_free(ChunkPool *pool) noexcept nogil:
         free(pool.cache[pool.cached])
 
 
-cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil:
-    cdef u8 *chunk = NULL
+cdef Chunk *chunk_take(ChunkPool *pool) noexcept nogil:
+    cdef Chunk *chunk = NULL
     if pool.parent != NULL:
         return _take_share(pool)
     if pool.used_bytes + CHUNK_BYTES <= pool.limit_bytes:
@@ -71,19 +80,28 @@ cdef u8 *chunk_take(ChunkPool *pool) noexcept nogil:
             pool.spare = min(pool.spare, pool.cached)
             chunk = pool.cache[pool.cached]
         else:
-            chunk = <u8 *>malloc(CHUNK_BYTES)
+            chunk = <Chunk *>malloc(sizeof(Chunk))
     if chunk == NULL:
         pool.refused += 1
         return NULL
+    chunk.pool = pool
+    chunk.references = 1
     pool.used_bytes += CHUNK_BYTES
     return chunk
 
 
-cdef void chunk_give(ChunkPool *pool, u8 *chunk) noexcept nogil:
+cdef void chunk_drop(Chunk *chunk) noexcept nogil:
+    slirp_assert(chunk.references > 0)
+    chunk.references -= 1
+    if chunk.references == 0:
+        _give(chunk.pool, chunk)
+
+
+cdef void _give(ChunkPool *pool, Chunk *chunk) noexcept nogil:
     slirp_assert(pool.used_bytes >= CHUNK_BYTES)
     pool.used_bytes -= CHUNK_BYTES
     if pool.parent != NULL:
-        chunk_give(pool.parent, chunk)
+        _give(pool.parent, chunk)
     elif pool.cached < CHUNK_CACHE:
         pool.cache[pool.cached] = chunk
         pool.cached += 1
@@ -122,13 +140,16 @@ cdef class _Pool:
 
     def take(self):
         """The address of a chunk that has been written all over, or 0."""
-        cdef u8 *chunk = chunk_take(&self.pool)
+        cdef Chunk *chunk = chunk_take(&self.pool)
         if chunk != NULL:
-            memset(chunk, 0x55, CHUNK_BYTES)
+            memset(chunk.bytes, 0x55, CHUNK_BYTES)
         return <size_t>chunk
 
-    def give(self, size_t address):
-        chunk_give(&self.pool, <u8 *>address)
+    def hold(self, size_t address):
+        chunk_hold(<Chunk *>address)
+
+    def drop(self, size_t address):
+        chunk_drop(<Chunk *>address)
 
     def trim(self):
         chunk_pool_trim(&self.pool)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pyslirp.engine.stores.byte_queue import _Queue
+from pyslirp.engine.stores.chunks import _Pool
 from tests.oracle.byte_queue import Stream
 
 CHUNK = 16384
@@ -68,6 +69,24 @@ def test_pieces_do_not_cross_chunks_and_are_limited() -> None:
     assert queue.peek(CHUNK - 1, 2) == [piece(3 * CHUNK)[CHUNK - 1 : CHUNK], piece(3 * CHUNK)[CHUNK : CHUNK + 1]]
 
 
+def test_a_piece_may_be_kept_with_a_reference_to_its_chunk() -> None:
+    queue, counting = _Queue(PLENTY), _Pool(0)
+    queue.append(piece(CHUNK + 100))
+    assert queue.peek_chunks(200, CHUNK, 1) == [(piece(CHUNK)[200:], queue.peek_chunks(0, 1)[0][1], 200)]
+    (first, one, at), (second, other, start) = queue.peek_chunks(200, EVERYTHING)
+    assert [first, second] == queue.peek(200, EVERYTHING)
+    assert (at, start) == (200, 0)
+    counting.hold(other)
+    queue.append(piece(CHUNK)[:100])  # the same chunk is filled on
+    assert queue.peek_chunks(CHUNK, EVERYTHING) == [(second + piece(CHUNK)[:100], other, 0)]
+    queue.consume(EVERYTHING)
+    assert (queue.held, queue.used_bytes) == (0, CHUNK)
+    queue.append(b"new")
+    assert queue.peek_chunks(queue.head, 3) == [(b"new", one, queue.head % CHUNK)]
+    counting.drop(other)
+    assert queue.used_bytes == CHUNK
+
+
 def test_what_is_outside_is_not_readable() -> None:
     queue = _Queue(PLENTY)
     queue.append(b"abcdef")
@@ -79,6 +98,8 @@ def test_what_is_outside_is_not_readable() -> None:
     assert queue.peek(10, 5) == []
     assert queue.peek(EVERYTHING, EVERYTHING) == []
     assert queue.peek(3, EVERYTHING) == [b"def"]
+    assert [part for part, _, _ in queue.peek_chunks(4, 100)] == [b"ef"]
+    assert queue.peek_chunks(EVERYTHING, EVERYTHING) == []
 
 
 def test_bytes_stored_ahead_become_readable_when_the_hole_is_filled() -> None:
