@@ -11,6 +11,7 @@ cimport cython
 from libc.string cimport memcpy, memset
 
 from pyslirp.engine.base.ints cimport Addr, addr_is4, ns_never, ns_t, u8, u16, u32, u64
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.codecs.offload cimport OFFLOAD_BYTES
 from pyslirp.engine.core.datagrams cimport datagram_close, datagram_deny, datagram_reply, datagram_serve, mapping_remove
@@ -34,7 +35,7 @@ from pyslirp.engine.protocols.udp cimport DatagramPeer, datagram_deadline
 from pyslirp.engine.stores.byte_queue cimport bq_length
 from pyslirp.engine.stores.chunks cimport CHUNK_BYTES
 from pyslirp.engine.stores.counters cimport counters_dict
-from pyslirp.engine.stores.frame_queue cimport fq_front, fq_pop
+from pyslirp.engine.stores.frame_queue cimport FRONT_PIECES, fq_bytes, fq_front, fq_pop
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
 from pyslirp.engine.tables.flow cimport FLOW_NEW, FLOW_DEAD, GUEST_SIDE, Flow, FlowKey
 from pyslirp.engine.tables.neighbor cimport Neighbor, neighbor_known
@@ -229,16 +230,16 @@ cdef class Core:
 
     def collect(self, port: int, most: int = 1 << 30) -> list[bytes]:
         """Take at most `most` frames that wait for the link of `port`."""
-        cdef u32 length
-        cdef const u8 *at
+        cdef Piece[FRONT_PIECES] frame
+        cdef int pieces, i
         cdef list out = []
         if not 0 <= port < PORTS_MAX or not self.w.ports[port].alive:
             raise KeyError(port)
-        at = fq_front(&self.w.ports[port].tx, &length)
-        while at != NULL and len(out) < most:
-            out.append((<const char *>at)[:length])
+        pieces = fq_front(&self.w.ports[port].tx, frame)
+        while pieces and len(out) < most:
+            out.append(b"".join([frame[i].data[:frame[i].length] for i in range(pieces)]))
             fq_pop(&self.w.ports[port].tx)
-            at = fq_front(&self.w.ports[port].tx, &length)
+            pieces = fq_front(&self.w.ports[port].tx, frame)
         self.w.ports[port].touched = False
         self.w.ports[port].congested = False
         if out and self.w.blocked_first != NULL:
@@ -479,7 +480,7 @@ cdef class Core:
             if p.alive:
                 out.append({"port": number, "mtu": p.mtu, "rx_frames": p.rx_frames, "rx_bytes": p.rx_bytes,
                             "tx_frames": p.tx_frames, "tx_bytes": p.tx_bytes, "tx_dropped": p.tx_dropped,
-                            "tx_waiting_bytes": p.tx.tail - p.tx.head,
+                            "tx_waiting_bytes": fq_bytes(&p.tx),
                             "buffer_bytes": self.w.shares[number].used_bytes, "buffer_refused": self.w.shares[number].refused})
         return out
 

@@ -79,7 +79,7 @@ cdef Status _arp(World *w, u32 port, const Packet *p) noexcept nogil:
         return PORT_TX_FULL
     n = build_ethernet(at, p.source_mac, w.mac, ETHERTYPE_ARP)
     n += build_arp(at + n, ARP_REPLY, w.mac, &target, a + 8, &sender)
-    out_commit(w, port, build_padding(at, n))
+    out_commit(w, port, at, build_padding(at, n))
     return ARP_ANSWERED
 
 

@@ -5,20 +5,21 @@ from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.codecs.parse cimport Packet
 from pyslirp.engine.core.world cimport World
 from pyslirp.engine.protocols.icmp cimport Quoted
-from pyslirp.engine.protocols.tcp.tcb cimport TcpSegment
-from pyslirp.engine.tables.flow cimport Flow, FlowKey
+from pyslirp.engine.stores.chunks cimport ChunkPiece
+from pyslirp.engine.tables.flow cimport FlowKey
 from pyslirp.engine.tables.neighbor cimport Neighbor
 
 cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil            # room for a frame on that port; NULL: full (counted by the caller)
-cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil
+cdef void out_commit(World *w, u32 port, const u8 *frame, u32 length) noexcept nogil
+# The same for `length` bytes of a frame and, behind them, `behind` bytes in at most FRAME_PIECES pieces; not less than ETH_MIN in all.
+cdef u8 *out_head(World *w, u32 port, u32 length, u32 behind) noexcept nogil
+cdef void out_commit_pieces(World *w, u32 port, const u8 *frame, u32 length, const ChunkPiece *pieces, int number) noexcept nogil
 cdef bint out_resolve(World *w, const Addr *to) noexcept nogil               # fills w.hop; False: asked, not known yet
 cdef void out_arp_request(World *w, const Addr *target) noexcept nogil
 cdef void out_solicit(World *w, const Addr *target, const u8 *mac) noexcept nogil            # NS (RFC 4861); mac NULL: to everybody
 # NA for our address `target`, to the guest at `mac` or to the group `to`.
 cdef bint out_advertise(World *w, u32 port, const u8 *mac, const Addr *to, u8 flags, const Addr *target) noexcept nogil
 cdef void out_recheck(World *w, ns_t when) noexcept nogil                    # neighbors_check is wanted no later than `when`
-cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexcept nogil     # TcpEnv.emit
-cdef u32 out_burst(void *world, Flow *flow) noexcept nogil                                   # TcpEnv.burst
 # A UDP datagram, fragmented at the guest's MTU.  mac and port (>= 0) go past the neighbour table.
 cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,
                   const u8 *mac, int port) noexcept nogil
@@ -37,7 +38,5 @@ cdef bint out_icmpv6_error(World *w, const Packet *p, u8 kind, u8 code, u32 rest
 # An ICMP error about a packet of the flow named `key`, from `source` (NULL: our own address); in the words of ICMP, which
 # become ICMPv6's where the guest's address is of IPv6.  `rest` is the second header word.
 cdef bint out_icmp_error(World *w, const FlowKey *key, const Addr *source, u8 kind, u8 code, u32 rest, const Quoted *quoted) noexcept nogil
-# A reset for a segment that belongs to no flow (RFC 9293 3.10.7.1).
-cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ack) noexcept nogil
 # The packet that has waited for this neighbour's MAC address, now that it is known.
 cdef void out_waiting(World *w, Neighbor *n) noexcept nogil

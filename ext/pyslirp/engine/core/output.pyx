@@ -1,4 +1,4 @@
-"""Frames towards guests are built in place, in the queue of the port that they leave by.
+"""Frames towards guests are built in place, in the queue of the port that they leave by (TCP's: core/segments).
 
 A next hop is resolved once and remembered for the rest of the run (`hop`): the segments of a burst share it.  What
 finds no MAC address asks for it and is told so; a TCP flow then waits, and so does the last datagram (RFC 1122
@@ -14,32 +14,29 @@ from pyslirp.engine.base.header.icmpv6 cimport (
     ND_OPTION_TARGET_LINK)
 from pyslirp.engine.base.header.ipv6 cimport IPV6_MTU_MIN
 from pyslirp.engine.base.header.ipv6_extension cimport EXTENSION_FRAGMENT
-from pyslirp.engine.base.header.tcp cimport TCP_AT_CHECKSUM
 from pyslirp.engine.base.header.udp cimport UDP_AT_CHECKSUM
 from pyslirp.engine.base.ints cimport Addr, addr_eq, addr_is4, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
-    FRAGMENT_SENT, ICMP_ERROR_LIMITED, ICMP_ERROR_SENT, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, PORT_TOO_BIG, PORT_TX_FULL,
-    TCP_RST_SENT)
+    FRAGMENT_SENT, ICMP_ERROR_LIMITED, ICMP_ERROR_SENT, NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED, PORT_TOO_BIG, PORT_TX_FULL)
 from pyslirp.engine.codecs.build cimport (
-    ETH_MIN, FRAGMENT6_HEADER, ICMP_HEADER, ICMPV6_HEADER, IPV4_HEADER, IPV6_HEADER, NEIGHBOR_MESSAGE, TCP_HEADER, UDP_HEADER,
+    ETH_MIN, FRAGMENT6_HEADER, ICMP_HEADER, ICMPV6_HEADER, IPV4_HEADER, IPV6_HEADER, NEIGHBOR_MESSAGE, UDP_HEADER,
     build_arp, build_ethernet, build_fragment6, build_icmpv6, build_ip, build_ipv4, build_neighbor, build_padding,
-    build_partial_sum, build_tcp, build_udp)
-from pyslirp.engine.codecs.offload cimport (
-    GSO_TCP4, GSO_TCP6, GSO_UDP, OFFLOAD_BYTES, Offload, offload_none, offload_write)
+    build_partial_sum, build_udp)
+from pyslirp.engine.codecs.offload cimport GSO_UDP, OFFLOAD_BYTES, Offload, offload_none, offload_write
 from pyslirp.engine.codecs.parse cimport (
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, Packet, TCP_ACK,
-    TCP_RST)
-from pyslirp.engine.core.port cimport PORT_TX_BYTES, PORTS_MAX, Port
-from pyslirp.engine.core.switch cimport capture_frame
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETH_HEADER, PROTO_ICMP, PROTO_ICMPV6, PROTO_UDP, Packet)
+from pyslirp.engine.core.port cimport PORTS_MAX, Port
+from pyslirp.engine.core.switch cimport capture_frame, capture_pieces
 from pyslirp.engine.core.world cimport OUR_TTL, World, addr_is_zero, world_next_hop, world_voice
 from pyslirp.engine.protocols.icmp cimport ICMP_QUOTE_MAX, Quoted, icmp_error_allowed, icmp_quote, icmp_to_v6
-from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpSegment
-from pyslirp.engine.stores.checksum cimport sum_add, sum_bytes, sum_copy, sum_odd, sum_store
+from pyslirp.engine.stores.checksum cimport sum_bytes, sum_copy, sum_store
+from pyslirp.engine.stores.chunks cimport ChunkPiece
 from pyslirp.engine.stores.counters cimport count
-from pyslirp.engine.stores.frame_queue cimport fq_bytes, fq_commit, fq_has_room, fq_reserve
+from pyslirp.engine.stores.frame_queue cimport (
+    fq_commit, fq_commit_pieces, fq_has_room, fq_reserve, fq_reserve_head)
 from pyslirp.engine.stores.siphash cimport siphash
-from pyslirp.engine.tables.flow cimport GUEST_SIDE, Flow, FlowKey
+from pyslirp.engine.tables.flow cimport FlowKey
 from pyslirp.engine.tables.mac_table cimport mac_find
 from pyslirp.engine.tables.neighbor cimport (
     NEIGHBOR_REACHABLE, Neighbor, WaitingPacket, neighbor_add, neighbor_delay_ns, neighbor_find, neighbor_keep, neighbor_known,
@@ -47,7 +44,6 @@ from pyslirp.engine.tables.neighbor cimport (
 
 cdef enum:
     FRAGMENT_OVERHEAD = 80      # in a queue, at the most: its length, virtio-net, Ethernet, IP and Fragment headers
-    HEADROOM = 128              # Ethernet, IP and TCP headers with all options: 14 + 40 + 60
     UDP_PAYLOAD_MAX = 65507     # in an IPv4 packet of 65535 bytes
     UDP6_PAYLOAD_MAX = 65527    # in an IPv6 packet with a payload of 65535
     ERROR4_QUOTE = ICMP_QUOTE_MAX - IPV4_HEADER - ICMP_HEADER
@@ -56,26 +52,49 @@ cdef enum:
 
 
 cdef u8 *out_frame(World *w, u32 port, u32 length) noexcept nogil:
+    return out_head(w, port, length if length > ETH_MIN else ETH_MIN, 0)
+
+
+cdef u8 *out_head(World *w, u32 port, u32 length, u32 behind) noexcept nogil:
     cdef u32 head
     cdef u8 *at
     if port >= PORTS_MAX or not w.ports[port].alive:
         return NULL
     head = w.ports[port].head_bytes
-    at = fq_reserve(&w.ports[port].tx, head + (length if length > ETH_MIN else ETH_MIN))
+    if behind:
+        at = fq_reserve_head(&w.ports[port].tx, head + length, behind)
+    else:
+        at = fq_reserve(&w.ports[port].tx, head + length)
     if at != NULL and head:
         memset(at, 0, head)                             # nothing is left undone, unless the caller says so
         at += head
     return at
 
 
-cdef void out_commit(World *w, u32 port, u32 length) noexcept nogil:
-    cdef Port *p = &w.ports[port]
+cdef inline void _count_frame(Port *p, u32 length) noexcept nogil:
     p.tx_frames += 1
     p.tx_bytes += length
     p.touched = True
+
+
+cdef void out_commit(World *w, u32 port, const u8 *frame, u32 length) noexcept nogil:
+    cdef Port *p = &w.ports[port]
+    _count_frame(p, length)
     if w.capturing:
-        capture_frame(w, port, False, p.tx.data + p.tx.tail + 4 + p.head_bytes, length)
+        capture_frame(w, port, False, frame, length)
     fq_commit(&p.tx, p.head_bytes + length)
+
+
+cdef void out_commit_pieces(World *w, u32 port, const u8 *frame, u32 length, const ChunkPiece *pieces, int number) noexcept nogil:
+    cdef Port *p = &w.ports[port]
+    cdef u32 behind = 0
+    cdef int i
+    for i in range(number):
+        behind += <u32>pieces[i].length
+    _count_frame(p, length + behind)
+    if w.capturing:
+        capture_pieces(w, port, frame, length, pieces, number)
+    fq_commit_pieces(&p.tx, p.head_bytes + length, pieces, number)
 
 
 cdef void _flood_small(World *w, const u8 *frame, u32 length) noexcept nogil:
@@ -89,7 +108,7 @@ cdef void _flood_small(World *w, const u8 *frame, u32 length) noexcept nogil:
                 count(&w.counters, PORT_TX_FULL)
                 continue
             memcpy(at, frame, length)
-            out_commit(w, port, length)
+            out_commit(w, port, at, length)
 
 
 cdef void out_arp_request(World *w, const Addr *target) noexcept nogil:
@@ -142,7 +161,7 @@ cdef void out_solicit(World *w, const Addr *target, const u8 *mac) noexcept nogi
         count(&w.counters, PORT_TX_FULL)
         return
     memcpy(at, frame, n)
-    out_commit(w, <u32>port, n)
+    out_commit(w, <u32>port, at, n)
 
 
 cdef bint out_advertise(World *w, u32 port, const u8 *mac, const Addr *to, u8 flags, const Addr *target) noexcept nogil:
@@ -159,7 +178,7 @@ cdef bint out_advertise(World *w, u32 port, const u8 *mac, const Addr *to, u8 fl
     n = build_ethernet(at, mac, w.mac, ETHERTYPE_IPV6)
     n += build_ip(at + n, target, to, PROTO_ICMPV6, ND_HOP_LIMIT, 0, 0, NEIGHBOR_MESSAGE)
     n += build_neighbor(at + n, target, to, ICMPV6_NEIGHBOR_ADVERTISEMENT, flags, target, ND_OPTION_TARGET_LINK, w.mac)
-    out_commit(w, port, n)
+    out_commit(w, port, at, n)
     return True
 
 
@@ -215,96 +234,6 @@ cdef bint out_resolve(World *w, const Addr *to) noexcept nogil:
     return True
 
 
-# -- TCP --------------------------------------------------------------------------------------------------------------
-
-cdef u32 out_burst(void *world, Flow *flow) noexcept nogil:
-    cdef World *w = <World *>world
-    cdef Tcp *t = <Tcp *>flow.body
-    if out_resolve(w, &flow.name[<int>GUEST_SIDE].key.guest) and w.ports[w.hop.port].burst > t.snd.mss:
-        return w.ports[w.hop.port].burst
-    return t.snd.mss
-
-
-cdef u32 _copy_payload(u8 *at, const TcpSegment *segment, bint adding) noexcept nogil:
-    """Payload into the frame, added up on the way; a piece that begins at an odd offset has its sum turned."""
-    cdef u32 total = 0, partial
-    cdef u64 offset = 0
-    cdef int i
-    for i in range(segment.piece_count):
-        if not adding:
-            memcpy(at + offset, segment.pieces[i].data, segment.pieces[i].length)
-            offset += segment.pieces[i].length
-            continue
-        partial = sum_copy(at + offset, segment.pieces[i].data, segment.pieces[i].length, 0)
-        total = sum_add(total, sum_odd(partial) if offset & 1 else partial)
-        offset += segment.pieces[i].length
-    return total
-
-
-cdef void _offload_segment(u8 *frame, const FlowKey *key, const TcpSegment *segment, u32 l4) noexcept nogil:
-    """Leave the checksum, and the cutting into segments, to the link, whose header is in front of the frame."""
-    cdef u32 header_bytes = TCP_HEADER + segment.option_bytes
-    cdef Offload offload
-    offload_none(&offload)
-    offload.partial = True
-    offload.sum_from = l4
-    offload.sum_at = l4 + TCP_AT_CHECKSUM
-    if segment.payload_bytes > segment.mss:
-        offload.gso = GSO_TCP4 if addr_is4(&key.guest) else GSO_TCP6
-        offload.gso_bytes = segment.mss
-    build_partial_sum(frame + offload.sum_at, &key.far, &key.guest, PROTO_TCP, header_bytes + segment.payload_bytes)
-    offload_write(frame - OFFLOAD_BYTES, &offload, l4 + header_bytes)
-
-
-cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexcept nogil:
-    cdef World *w = <World *>world
-    cdef const FlowKey *key = &flow.name[<int>GUEST_SIDE].key
-    cdef bint v4 = addr_is4(&key.guest), offloading
-    cdef u32 header = (IPV4_HEADER if v4 else IPV6_HEADER) + TCP_HEADER + segment.option_bytes, n
-    cdef u32 total
-    cdef u8 *at
-    if not out_resolve(w, &key.guest):
-        return False
-    # Else a flow whose data has just been acknowledged would fill the room before those that wait are let go at all.
-    if segment.payload_bytes and w.ports[w.hop.port].congested:
-        return False
-    at = out_frame(w, w.hop.port, ETH_HEADER + header + segment.payload_bytes)
-    if at == NULL:
-        w.ports[w.hop.port].congested = fq_bytes(&w.ports[w.hop.port].tx) > PORT_TX_BYTES // 2
-        return False
-    offloading = w.ports[w.hop.port].head_bytes != 0
-    total = _copy_payload(at + ETH_HEADER + header, segment, not offloading)
-    w.ip_id += 1
-    n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
-    n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, segment.tos, w.ip_id,
-                  TCP_HEADER + segment.option_bytes + segment.payload_bytes)
-    n += build_tcp(at + n, &key.far, &key.guest, key.far_port, key.guest_port, segment.seq, segment.ack, segment.flags,
-                   segment.window, segment.urgent, segment.options, segment.option_bytes, segment.payload_bytes, total)
-    if offloading:
-        _offload_segment(at, key, segment, n - TCP_HEADER - segment.option_bytes)
-    out_commit(w, w.hop.port, build_padding(at, n + segment.payload_bytes))
-    return True
-
-
-cdef bint out_reset(World *w, const FlowKey *key, u32 seq, u32 ack, bint with_ack) noexcept nogil:
-    cdef bint v4 = addr_is4(&key.guest)
-    cdef u8 *at
-    cdef u32 n
-    if not out_resolve(w, &key.guest):
-        count(&w.counters, NEIGHBOR_UNRESOLVED)
-        return False
-    at = out_frame(w, w.hop.port, HEADROOM)
-    if at == NULL:
-        return False
-    n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
-    n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, 0, 0, TCP_HEADER)
-    n += build_tcp(at + n, &key.far, &key.guest, key.far_port, key.guest_port, seq, ack, TCP_RST | (TCP_ACK if with_ack else 0),
-                   0, 0, NULL, 0, 0, 0)
-    out_commit(w, w.hop.port, build_padding(at, n))
-    count(&w.counters, TCP_RST_SENT)
-    return True
-
-
 # -- datagrams --------------------------------------------------------------------------------------------------------
 
 cdef u32 _next_identification(World *w, const Addr *to) noexcept nogil:
@@ -341,7 +270,7 @@ cdef bint _fragment(World *w, const u8 *mac, u32 port, const Addr *source, const
         memcpy(at + n, head + offset, from_head)
     if length > from_head:
         memcpy(at + n + from_head, body + (offset + from_head - head_bytes), length - from_head)
-    out_commit(w, port, build_padding(at, total))
+    out_commit(w, port, at, build_padding(at, total))
     return True
 
 
@@ -466,7 +395,7 @@ cdef bint _out_whole(World *w, const Addr *source, u16 source_port, const Addr *
     if offloading:
         w.ip_id += <u16>(number - 1)                    # the link counts up
         _offload_datagrams(at, source, to, l4, length, <u32>pieces.length)
-    out_commit(w, w.hop.port, build_padding(at, l4 + UDP_HEADER + length))
+    out_commit(w, w.hop.port, at, build_padding(at, l4 + UDP_HEADER + length))
     return True
 
 

@@ -16,10 +16,11 @@ from pyslirp.engine.codecs.quote cimport Quote
 from pyslirp.engine.core.flows cimport (
     DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_half_open, flow_kill, flow_later, flow_new, flow_next_dirty,
     flow_oldest_half_open, flow_punt, flow_rearm, flow_wait, flow_whole)
-from pyslirp.engine.core.output cimport out_burst, out_icmp_error, out_reset, out_segment
+from pyslirp.engine.core.output cimport out_icmp_error
 from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
 from pyslirp.engine.core.port cimport PORTS_MAX
+from pyslirp.engine.core.segments cimport out_burst, out_reset, out_segment
 from pyslirp.engine.core.world cimport OUR_TTL, World, world_next_hop
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, Quoted, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (

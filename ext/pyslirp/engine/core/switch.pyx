@@ -6,6 +6,7 @@ Our own MAC address belongs to no port: a guest that uses it as its source is no
 from libc.string cimport memcmp, memcpy, memset
 
 from pyslirp.engine.base.ints cimport mac_is_group, ns_t, u8, u32
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport (
     LINK_BAD_OFFLOAD, PORT_TOO_BIG, PORT_TX_FULL, SWITCH_BAD_SOURCE, SWITCH_FILTERED, SWITCH_FLOODED, SWITCH_FORWARDED,
     SWITCH_TABLE_FULL, Status)
@@ -16,8 +17,10 @@ from pyslirp.engine.codecs.segment cimport Segmenter, segment_begin, segment_nex
 from pyslirp.engine.core.port cimport PORT_MTU_MIN, PORT_SWITCHED_BYTES, PORT_TX_BYTES, PORTS_MAX, Port
 from pyslirp.engine.core.world cimport CAPTURE_HEAD, World
 from pyslirp.engine.protocols.icmp cimport ErrorLimit
+from pyslirp.engine.stores.chunks cimport ChunkPiece
 from pyslirp.engine.stores.counters cimport count
-from pyslirp.engine.stores.frame_queue cimport fq_bytes, fq_clear, fq_commit, fq_free, fq_front, fq_init, fq_pop, fq_reserve
+from pyslirp.engine.stores.frame_queue cimport (
+    FRONT_PIECES, fq_bytes, fq_clear, fq_commit, fq_free, fq_front, fq_init, fq_pop, fq_reserve)
 from pyslirp.engine.tables.mac_table cimport mac_find, mac_forget_port, mac_heard, mac_learn
 
 
@@ -164,30 +167,52 @@ cdef bint switch_frame(World *w, u32 port, const Packet *p) noexcept nogil:
     return False
 
 
-cdef void capture_frame(World *w, u32 port, bint inbound, const u8 *frame, u32 length) noexcept nogil:
+cdef u8 *_capture(World *w, u32 port, bint inbound, u32 length) noexcept nogil:
+    """Room for a captured frame; NULL: there is none, and it is lost."""
     cdef u8 *at = fq_reserve(&w.captured, CAPTURE_HEAD + length)
     cdef u32 way = 1 if inbound else 0
     if at == NULL:
         w.capture_lost += 1
-        return
+        return NULL
     memcpy(at, &port, 4)
     memcpy(at + 4, &way, 4)
     memcpy(at + 8, &w.now, 8)
-    memcpy(at + CAPTURE_HEAD, frame, length)
-    fq_commit(&w.captured, CAPTURE_HEAD + length)
+    return at + CAPTURE_HEAD
+
+
+cdef void capture_frame(World *w, u32 port, bint inbound, const u8 *frame, u32 length) noexcept nogil:
+    cdef u8 *at = _capture(w, port, inbound, length)
+    if at != NULL:
+        memcpy(at, frame, length)
+        fq_commit(&w.captured, CAPTURE_HEAD + length)
+
+
+cdef void capture_pieces(World *w, u32 port, const u8 *head, u32 length, const ChunkPiece *pieces, int number) noexcept nogil:
+    cdef u32 total = length
+    cdef u8 *at
+    cdef int i
+    for i in range(number):
+        total += <u32>pieces[i].length
+    at = _capture(w, port, False, total)
+    if at == NULL:
+        return
+    memcpy(at, head, length)
+    for i in range(number):
+        memcpy(at + length, pieces[i].data, pieces[i].length)
+        length += <u32>pieces[i].length
+    fq_commit(&w.captured, CAPTURE_HEAD + total)
 
 
 cdef list captured_take(World *w):
     cdef list out = []
-    cdef u32 length, port, way
+    cdef Piece[FRONT_PIECES] frame                      # copied as a whole, so one piece
+    cdef u32 port, way
     cdef ns_t when
-    cdef const u8 *at = fq_front(&w.captured, &length)
-    while at != NULL:
-        memcpy(&port, at, 4)
-        memcpy(&way, at + 4, 4)
-        memcpy(&when, at + 8, 8)
-        out.append((port, way == 1, when, (<const char *>at)[CAPTURE_HEAD:length]))
+    while fq_front(&w.captured, frame):
+        memcpy(&port, frame[0].data, 4)
+        memcpy(&way, frame[0].data + 4, 4)
+        memcpy(&when, frame[0].data + 8, 8)
+        out.append((port, way == 1, when, frame[0].data[CAPTURE_HEAD:frame[0].length]))
         fq_pop(&w.captured)
-        at = fq_front(&w.captured, &length)
     fq_clear(&w.captured)
     return out

@@ -6,8 +6,8 @@ whose rest has not come is copied aside (`held`) and put in front of the next re
 Links are level-triggered: what a read has left is told again, and nobody's stream of frames holds up the others for
 more than one read.
 
-Out.  After each run what the core has queued for a link is written with one call: the queue has the framing of the
-stream already (stores/frame_queue.pxd).  When the kernel takes less, the link is `full`: nothing is tried before the
+Out.  After each run what the core has queued for a link is written with one call, from where it lies: the queue has the
+framing of the stream already (stores/frame_queue).  When the kernel takes less, the link is `full`: nothing is tried before the
 poller has told of room.  Its queue fills, the flows behind it wait (PORT_TX_BYTES), and other links go on.  Once the
 queue has fallen below half, those flows are let go.
 
@@ -22,12 +22,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from pyslirp.engine.base.ints cimport i64, ns_never, ns_t, u8, u32, u64
+from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport LINK_BAD_LENGTH, LINK_BROKEN
 from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from pyslirp.engine.base.sys.inet cimport IPPROTO_TCP
 from pyslirp.engine.base.sys.malloc cimport slirp_malloc_trim
 from pyslirp.engine.base.sys.socket cimport (
-    MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, SOL_SOCKET, SO_TYPE, getsockopt, recv, send, setsockopt, socklen_t)
+    MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_STREAM, SOL_SOCKET, SO_TYPE, getsockopt, msghdr, recv, send, sendmsg, setsockopt, socklen_t)
 from pyslirp.engine.base.sys.tcp cimport TCP_NODELAY
 from pyslirp.engine.base.sys.unistd cimport close
 from pyslirp.engine.codecs.framing cimport DEFRAME_BAD, DEFRAME_FRAME, DeframeResult, deframe_stream
@@ -37,17 +38,21 @@ from pyslirp.engine.core.punts cimport PUNT_LINK, Punt, punt_add
 from pyslirp.engine.core.run cimport world_deliver, world_link_drained
 from pyslirp.engine.core.switch cimport port_add, port_remove
 from pyslirp.engine.core.world cimport World
+from pyslirp.engine.edge.iovec cimport iovec_of
 from pyslirp.engine.edge.poller cimport POLL_LINK, Poller, poller_add, poller_change
 from pyslirp.engine.edge.tapfd cimport tap_read, tap_write
 from pyslirp.engine.stores.chunks cimport CHUNK_KEPT, chunk_pool_trim
 from pyslirp.engine.stores.counters cimport count
-from pyslirp.engine.stores.frame_queue cimport FrameQueue, fq_bytes, fq_trim, fq_wrote
+from pyslirp.engine.stores.frame_queue cimport FrameQueue, fq_bytes, fq_held_bytes, fq_trim, fq_waiting, fq_wrote
 from pyslirp.engine.stores.slab cimport slab_find, slab_free, slab_give, slab_init, slab_take
 
 # Why a link was lost, as PUNT_LINK has it; else an errno.
 cdef enum:
     LOST_END_OF_FILE = 0
     LOST_BAD_LENGTH = -1
+
+cdef enum:
+    SEND_PIECES = 1024          # of one call: the most that Linux takes (IOV_MAX)
 
 
 cdef int links_open(Links *l, World *w, Poller *p) noexcept nogil:
@@ -228,14 +233,29 @@ cdef void _want_room(Links *l, Link *link, bint wanted) noexcept nogil:
 
 cdef int _send(int fd, FrameQueue *q) noexcept nogil:
     """0, or the errno that has left something in the queue."""
+    cdef Piece[SEND_PIECES] pieces
+    cdef msghdr message
     cdef i64 sent
-    while True:
-        sent = send(fd, q.data + q.head, fq_bytes(q), MSG_NOSIGNAL | MSG_DONTWAIT)
-        if sent >= 0 or errno != EINTR:
-            break
-    if sent < 0:
-        return errno
-    fq_wrote(q, <u32>sent)
+    cdef u64 offered
+    cdef int n, i
+    memset(&message, 0, sizeof(msghdr))
+    message.msg_iov = iovec_of(pieces)
+    while fq_bytes(q):
+        n = fq_waiting(q, pieces, SEND_PIECES)
+        offered = 0
+        for i in range(n):
+            offered += pieces[i].length
+        message.msg_iovlen = n
+        if n == 1:
+            sent = send(fd, pieces[0].data, pieces[0].length, MSG_NOSIGNAL | MSG_DONTWAIT)
+        else:
+            sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if sent >= 0:
+            fq_wrote(q, <u32>sent)
+            if <u64>sent < offered:
+                return EAGAIN
+        elif errno != EINTR:
+            return errno
     return 0
 
 
@@ -264,7 +284,7 @@ cdef void links_write(Links *l, ns_t now) noexcept nogil:
         l.world.ports[port].touched = False
         if fq_bytes(q) and not link.full:
             _write(l, link, q)
-        if l.trim_at == ns_never() and fq_bytes(q) == 0 and q.room > LINK_KEPT_BYTES:
+        if l.trim_at == ns_never() and fq_bytes(q) == 0 and fq_held_bytes(q) > LINK_KEPT_BYTES:
             l.trim_at = now + LINK_IDLE_NS
     if l.trim_at == ns_never() and (l.world.chunks.cached > CHUNK_KEPT or _freed(l) >= FREED_BYTES):
         l.trim_at = now + LINK_IDLE_NS
@@ -281,7 +301,7 @@ cdef void links_trim(Links *l, ns_t now) noexcept nogil:
 
     What is freed lies between what is not, so the allocator would keep it: at most once a second it is told otherwise.
     """
-    cdef u32 port, room
+    cdef u32 port, held
     cdef FrameQueue *q
     if now < l.trim_at:
         return
@@ -289,9 +309,9 @@ cdef void links_trim(Links *l, ns_t now) noexcept nogil:
     for port in range(l.high):
         if l.by_port[port] != NULL:
             q = &l.world.ports[port].tx
-            room = q.room
+            held = fq_held_bytes(q)
             fq_trim(q)
-            l.freed_bytes += room - q.room
+            l.freed_bytes += held - fq_held_bytes(q)
     chunk_pool_trim(&l.world.chunks)
     if l.world.chunks.cached > CHUNK_KEPT:
         l.trim_at = now + LINK_IDLE_NS          # in use until now, perhaps no more

@@ -49,7 +49,7 @@ from pyslirp.engine.protocols.tcp.tcb cimport (
     END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
     SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
 from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init
-from pyslirp.engine.stores.byte_queue cimport bq_peek
+from pyslirp.engine.stores.byte_queue cimport bq_peek_chunks
 from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
@@ -271,7 +271,8 @@ cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flag
     segment.option_bytes = _put_options(t, &segment, NULL, now)
     segment.payload_bytes = length
     segment.mss = t.snd.mss
-    segment.piece_count = bq_peek(&t.snd.queue, seq - t.snd.iss - 1, length, segment.pieces, SEGMENT_PIECES) if length else 0
+    segment.piece_count = (
+        bq_peek_chunks(&t.snd.queue, seq - t.snd.iss - 1, length, segment.pieces, SEGMENT_PIECES) if length else 0)
     if not env.emit(env.ctx, flow, &segment):
         t.blocked = True
         # A segment with data will come again; an ACK that nobody waits for need not go before it.

@@ -4,7 +4,6 @@ The parts are the structs of receive, transmit, rtt and congestion; recovery, co
 """
 
 from pyslirp.engine.base.ints cimport i32, i64, ns_t, u8, u16, u32, u64
-from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.protocols.target cimport HostOps
 from pyslirp.engine.protocols.tcp.congestion cimport Congestion, CongestionKind
 from pyslirp.engine.protocols.tcp.ecn cimport Ecn
@@ -12,12 +11,13 @@ from pyslirp.engine.protocols.tcp.options cimport OPTIONS_MAX
 from pyslirp.engine.protocols.tcp.receive cimport PieceArena, TcpReceive
 from pyslirp.engine.protocols.tcp.rtt cimport Rtt
 from pyslirp.engine.protocols.tcp.transmit cimport TcpSend
+from pyslirp.engine.stores.chunks cimport ChunkPiece
 from pyslirp.engine.stores.counters cimport Counters
 from pyslirp.engine.stores.slab cimport SlabHead
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef enum:
-    SEGMENT_PIECES = 8          # a segment of 64 KiB lies in at most six chunks
+    SEGMENT_PIECES = 8          # a segment of 64 KiB lies in at most six chunks; of one frame (stores/frame_queue)
 
 # Why a connection ended; names in core/core.pyx, shown in events and snapshots.
 cdef enum TcpEnd:
@@ -49,7 +49,7 @@ cdef struct TcpSegment:
     u16 window
     u8[OPTIONS_MAX] options
     u32 option_bytes
-    Piece[SEGMENT_PIECES] pieces
+    ChunkPiece[SEGMENT_PIECES] pieces
     int piece_count
     u32 payload_bytes
     u16 urgent                  # pointer field; only with TCP_URG
