@@ -7,9 +7,9 @@ Links are level-triggered: what a read has left is told again, and nobody's stre
 more than one read.
 
 Out.  After each run what the core has queued for a link is written with one call, from where it lies: the queue has the
-framing of the stream already (stores/frame_queue).  When the kernel takes less, the link is `full`: nothing is tried before the
-poller has told of room.  Its queue fills, the flows behind it wait (PORT_TX_BYTES), and other links go on.  Once the
-queue has fallen below half, those flows are let go.
+framing of the stream already (stores/frame_queue).  When the kernel takes less, the link is `full`: nothing is tried
+before the poller has told of room.  Its queue fills, the flows behind it wait (PORT_TX_BYTES), and other links go on.
+Once the queue has fallen below half, those flows are let go.
 
 The end.  A length that no frame has, end of file, or an error loses the link: its port is closed, the reason punted
 (PUNT_LINK), the half frame forgotten.  A link that is made again is a new port and begins with a clean frame.

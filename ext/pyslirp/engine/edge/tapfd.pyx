@@ -3,8 +3,8 @@
 In.  A tap has no way to read many frames with one call, so they are read one by one, back to back into the area of the
 batch, until the kernel has no more.  What then still comes is told again (links are level-triggered).
 
-Out.  One write a frame, of as many pieces as it waits in.  A tap takes every frame at once, as a network card does: its other end is the guest's own
-network stack, which works inside our write.  Only a socket is ever full.
+Out.  One write a frame, of as many pieces as it waits in.  A tap takes every frame at once, as a network card does: its
+other end is the guest's own network stack, which works inside our write.  Only a socket is ever full.
 
 A frame that the descriptor refuses (the guest has set its interface down: EIO) is lost as on an Ethernet without a
 cable, and counted with the port; the link goes on.  It ends with the interface, or with the peer of a socket.
