@@ -37,32 +37,26 @@ cdef u32 out_burst(void *world, Flow *flow) noexcept nogil:
     return t.snd.mss
 
 
-cdef u32 _payload_sum(const TcpSegment *segment) noexcept nogil:
-    """A piece that begins at an odd offset has its sum turned."""
+cdef u32 _payload_sum(const TcpSegment *segment, u8 *copy_to) noexcept nogil:
+    """Add the payload up, and copy it on the way unless copy_to is NULL.  A piece at an odd offset has its sum turned."""
     cdef u32 total = 0, partial
     cdef u64 offset = 0
     cdef int i
     for i in range(segment.piece_count):
-        partial = sum_bytes(segment.pieces[i].data, segment.pieces[i].length, 0)
+        if copy_to == NULL:
+            partial = sum_bytes(segment.pieces[i].data, segment.pieces[i].length, 0)
+        else:
+            partial = sum_copy(copy_to + offset, segment.pieces[i].data, segment.pieces[i].length, 0)
         total = sum_add(total, sum_odd(partial) if offset & 1 else partial)
         offset += segment.pieces[i].length
     return total
 
 
-cdef u32 _copy_payload(u8 *at, const TcpSegment *segment, bint adding) noexcept nogil:
-    """Payload into the frame, added up on the way."""
-    cdef u32 total = 0, partial
-    cdef u64 offset = 0
+cdef void _copy_payload(const TcpSegment *segment, u8 *copy_to) noexcept nogil:
     cdef int i
     for i in range(segment.piece_count):
-        if not adding:
-            memcpy(at + offset, segment.pieces[i].data, segment.pieces[i].length)
-            offset += segment.pieces[i].length
-            continue
-        partial = sum_copy(at + offset, segment.pieces[i].data, segment.pieces[i].length, 0)
-        total = sum_add(total, sum_odd(partial) if offset & 1 else partial)
-        offset += segment.pieces[i].length
-    return total
+        memcpy(copy_to, segment.pieces[i].data, segment.pieces[i].length)
+        copy_to += segment.pieces[i].length
 
 
 cdef void _offload_segment(u8 *frame, const FlowKey *key, const TcpSegment *segment, u32 l4) noexcept nogil:
@@ -101,10 +95,10 @@ cdef bint out_segment(void *world, Flow *flow, const TcpSegment *segment) noexce
     if at == NULL:
         port.congested = fq_bytes(&port.tx) > PORT_TX_BYTES // 2
         return False
-    if not referring:
-        total = _copy_payload(at + headers, segment, port.head_bytes == 0)
-    elif port.head_bytes == 0:
-        total = _payload_sum(segment)
+    if port.head_bytes == 0:
+        total = _payload_sum(segment, NULL if referring else at + headers)
+    elif not referring:
+        _copy_payload(segment, at + headers)
     w.ip_id += 1
     n = build_ethernet(at, w.hop.mac, w.mac, ETHERTYPE_IPV4 if v4 else ETHERTYPE_IPV6)
     n += build_ip(at + n, &key.far, &key.guest, PROTO_TCP, OUR_TTL, segment.tos, w.ip_id,
