@@ -168,6 +168,8 @@ class Auditor:
         scaled = "S" not in segment.flags and side.scale is not None and other.scale is not None
         shift = min(side.scale or 0, 14) if scaled else 0
         edge = ack + (segment.window << shift)
+        if side.last_edge is not None and "S" in segment.flags and segment.window == 65535:
+            edge = max(edge, side.last_edge)  # a SYN-ACK that comes again: without scale it cannot offer what an ACK did
         if side.last_edge is not None and edge + (1 << shift) - 1 < side.last_edge:
             raise wrong(f"the window is taken back by {side.last_edge - edge}")
         side.acked, side.last_edge = ack, edge

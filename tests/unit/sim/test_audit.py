@@ -73,6 +73,27 @@ def test_a_broken_promise_is_named(reason: str, frames: list[bytes]) -> None:
         auditor.see(frames[-1], 6)
 
 
+def scaling(flags: str, way: Way, seq: int, ack: int, window: int) -> bytes:
+    return build_frame(Segment(flags, seq, ack, window, options=Options(scale=8) if "S" in flags else Options()), way)
+
+
+@pytest.mark.parametrize(("window", "broken"), [(65535, False), (65534, True)])
+def test_a_syn_ack_that_comes_again_offers_what_fits_without_scale(window: int, broken: bool) -> None:
+    """RFC 7323 section 2.2: the window of a SYN is never scaled, that of an ACK before its repetition was."""
+    auditor = Auditor(1500)
+    auditor.see(scaling("S", UP, ISN_UP, 0, 65535), 5)
+    auditor.see(scaling("S.", UP.back, ISN_DOWN, ISN_UP + 1, 65535), 5)
+    auditor.see(scaling(".", UP.back, ISN_DOWN + 1, ISN_UP + 1, 2000), 5)
+    again = scaling("S.", UP.back, ISN_DOWN, ISN_UP + 1, window)
+    if broken:
+        with pytest.raises(AuditError, match="taken back"):
+            auditor.see(again, 6)
+    else:
+        auditor.see(again, 6)
+        with pytest.raises(AuditError, match="taken back"):
+            auditor.see(scaling(".", UP.back, ISN_DOWN + 1, ISN_UP + 1, 1999), 7)
+
+
 def capable(flags: str, seq: int, payload: bytes = b"") -> bytes:
     """A segment of the guest with ECT(0)."""
     return build_frame(Segment(flags, ISN_UP + seq, ISN_DOWN + 1, 1000, payload, mark=2), UP)
