@@ -59,7 +59,7 @@ cdef struct TcpReceive:
     u32 limit_first             # what it begins with, and again after a silence
     u32 limit_max
     u64 granted                 # an edge promised before the buffer shrank; it holds until it is used up
-    u64 taken                   # bytes the host has taken since `taken_since`
+    u64 taken                   # bytes the host has taken since `taken_since`, in a round trip at most
     ns_t taken_since
     u32 segment_bytes           # largest payload seen: the guest's effective MSS
     u32 unacked_bytes           # in order, not acknowledged yet

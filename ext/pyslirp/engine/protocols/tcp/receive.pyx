@@ -11,10 +11,13 @@ bytes the host has taken and bytes in the queue.
 Window.  What is held may not exceed `limit` by more than a step of the scale.  The right edge is head + limit, rounded up
 to the scale so that it never moves left; only where rounding would exceed that bound (a stalled host and segments that are
 no multiple of the step) is it rounded down, and the edge that the guest reckons with moves left by less than a step, while
-`adv` remembers what was promised and is honoured (RFC 7323 section 2.4).  `limit` begins small and doubles while the host
-takes a whole window within a few round trips (dynamic right-sizing), so a slow reader never gets a large buffer; nor does
-anybody while half of the memory is in use.  After a silence it is small again.  What was promised before (`granted`) holds:
-the edge stays where it was until the guest has used it up.
+`adv` remembers what was promised and is honoured (RFC 7323 section 2.4).
+
+Right-sizing.  `limit` begins small and is kept at two to four times what moves in a round trip: what the host takes, or
+what waits behind a hole.  Ahead of need: a sender in start-up sends two to three times as much in the next round trip, and
+one that meets the window there takes it for the path (BBR sees the delivery rate stand still, and leaves start-up for good).  A slow reader never gets a large buffer; nor does anybody while half of the memory is in use.  After a
+silence it is small again.  What was promised before (`granted`) holds: the edge stays where it was until the guest has used
+it up.
 
 Out of order.  Islands are bounded by the window and by RANGES_MAX; when memory runs out the segment is as if lost.
 
@@ -47,8 +50,8 @@ cdef enum:
     REPORTS_FIRST = 64
     REPORTS_MAX = 4096          # of one batch; beyond it fewer ACKs tell of the same
     QUICK_FIRST = 16            # Linux's TCP_MAX_QUICKACKS
-    GROWTH_ROUNDS = 4           # round trips in which a whole window must be taken for it to grow
-    GROWTH_FLOOR_MS = 50        # but at least this long: a wake-up here can take longer than a round trip
+    HEADROOM = 2                # the window is at least this many times what moves in a round trip
+    ROUND_FLOOR_MS = 25         # but at least this long: a wake-up here can take longer than a round trip
     MILLISECOND = 1000000
 
 
@@ -244,15 +247,17 @@ cdef Status _store_early(TcpReceive *r, PieceArena *a, u64 seq, const u8 *payloa
     return TCP_OUT_OF_ORDER
 
 
-cdef void _outgrow(TcpReceive *r, u64 end) noexcept nogil:
-    """A hole keeps the host from what follows, however fast it reads; a guest that then comes near the edge is held back by the
-    window alone.  On a lossy path this, and not what the host takes, tells that it is too small.
-
-    Once for each edge that the guest has been told of, and so at most once a round trip.
-    """
-    if (bq_length(&r.queue) == 0 and r.pending_bytes == 0 and end + r.limit // 4 > r.adv and r.limit < r.limit_max
-            and r.adv >= r.irs + 1 + r.queue.head + r.limit and not chunk_pool_tight(r.queue.pool)):
+cdef void _grow(TcpReceive *r, u64 moved) noexcept nogil:
+    """Give headroom over `moved` bytes in a round trip."""
+    while HEADROOM * moved >= r.limit and r.limit < r.limit_max and not chunk_pool_tight(r.queue.pool):
         r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
+
+
+cdef void _outgrow(TcpReceive *r, u64 end) noexcept nogil:
+    """A hole keeps the host from what follows, however fast it reads; but it lasts a round trip, and what waits behind it is
+    what came in that."""
+    if bq_length(&r.queue) == 0 and r.pending_bytes == 0:
+        _grow(r, end - r.nxt)
 
 
 cdef void _join(TcpReceive *r) noexcept nogil:
@@ -365,17 +370,11 @@ cdef bint rcv_settle(TcpReceive *r, const PieceArena *a, u64 taken) noexcept nog
 
 
 cdef void rcv_took(TcpReceive *r, u64 length, ns_t now, ns_t rtt) noexcept nogil:
-    cdef ns_t patience = GROWTH_ROUNDS * rtt
-    if patience < <ns_t>GROWTH_FLOOR_MS * MILLISECOND:
-        patience = <ns_t>GROWTH_FLOOR_MS * MILLISECOND
-    if now - r.taken_since > patience:
+    if now - r.taken_since > max(rtt, <ns_t>ROUND_FLOOR_MS * MILLISECOND):
         r.taken_since = now
         r.taken = 0
     r.taken += length
-    if r.taken >= r.limit and r.limit < r.limit_max and not chunk_pool_tight(r.queue.pool):
-        r.limit = r.limit * 2 if r.limit * 2 < r.limit_max else r.limit_max
-        r.taken = 0
-        r.taken_since = now
+    _grow(r, r.taken)
 
 
 cdef inline u64 _edge(const TcpReceive *r) noexcept nogil:
