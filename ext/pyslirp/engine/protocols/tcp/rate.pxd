@@ -7,7 +7,7 @@ cdef struct RateMark:
     u64 delivered               # Rate.delivered then
     ns_t delivered_at           # and when that was
     ns_t first_sent             # when the segment left whose delivery began the flight
-    bint limited                # the application had nothing more to send
+    bint limited                # by the application or the peer's window, not by the path
 
 cdef struct Rate:
     u64 delivered               # bytes that have reached the peer, in order or not
@@ -21,9 +21,9 @@ cdef struct Rate:
 cdef struct RateSample:
     u64 bytes_per_second        # 0: there is none
     u64 prior                   # Rate.delivered when the youngest segment delivered was sent: a round has passed since
-    bint limited                # by the application: no more than a lower bound
+    bint limited                # by the application or the peer's window: no more than a lower bound
 
 cdef void rate_mark(Rate *r, RateMark *mark, bint idle, ns_t now) noexcept nogil       # a segment leaves; idle: nothing is in flight
 cdef void rate_delivered(Rate *r, const RateMark *mark, ns_t sent, u64 length, ns_t now) noexcept nogil
 cdef void rate_take(Rate *r, ns_t minimum_rtt, RateSample *out) noexcept nogil         # of all delivered since the last call
-cdef void rate_limited(Rate *r, u64 flight) noexcept nogil                             # nothing more to send now
+cdef void rate_limited(Rate *r, u64 flight) noexcept nogil                             # an end lets nothing more be sent now

@@ -3,7 +3,8 @@
 A sample spans the flight of one segment: what was delivered between its departure and the news of its arrival.  Its time is
 the longer of two: how long the flight took to send (ACKs may come bunched, and would say too much), and how long its ACKs
 took to come.  A sample of less than the shortest round trip is no flight, and worthless.  While the sender has nothing to
-send, samples say how much it wrote and not what the path bears; they are marked.
+send, samples say how much it wrote and not what the path bears; they are marked.  So are those of a flight that the peer's
+window has kept small, which the draft does not mark: BBR would leave STARTUP for a window that was about to grow.
 
 One sample a batch of ACKs, from the youngest segment in it.
 """
@@ -82,7 +83,7 @@ cdef class _Rate:
         rate_delivered(&self.r, &self.marks[segment], self.sent[segment], length, now)
 
     def take(self, minimum_rtt: int = 0) -> tuple[int, int, bool]:
-        """(bytes a second or 0, delivered before, limited by the application)."""
+        """(bytes a second or 0, delivered before, limited by an end)."""
         cdef RateSample sample
         rate_take(&self.r, minimum_rtt, &sample)
         return sample.bytes_per_second, sample.prior, bool(sample.limited)

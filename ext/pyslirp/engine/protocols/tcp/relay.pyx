@@ -219,6 +219,14 @@ cdef void _resume(Tcp *t, const Flow *flow, ns_t now) noexcept nogil:
         cc_resumed(&t.cc, now)
 
 
+cdef bint _limited_by_an_end(const Tcp *t) noexcept nogil:
+    """More might be in flight, but the host has written no more, or the guest's window has no room: neither tells of the path."""
+    cdef u64 flight = snd_flight(&t.snd)
+    if snd_has_new(&t.snd):
+        return t.snd.nxt + t.snd.mss > t.snd.una + t.snd.wnd and flight + t.snd.mss <= t.cc.window.cwnd
+    return (t.host_ended or not t.host_readable) and flight < t.cc.window.cwnd
+
+
 cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcept nogil:
     cdef NextSegment next
     cdef u32 most
@@ -261,8 +269,7 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         _spend(t, next.length, now)
         if next.kind == SEGMENT_NEW:
             t.at_probe = ns_never()             # a new flight, a new probe (RFC 8985 7.2)
-    if not t.blocked and t.snd.board.lost_bytes == 0 and (t.cc.window.probing_low or (
-            not snd_has_new(&t.snd) and (t.host_ended or not t.host_readable) and snd_flight(&t.snd) < t.cc.window.cwnd)):
+    if not t.blocked and t.snd.board.lost_bytes == 0 and (t.cc.window.probing_low or _limited_by_an_end(t)):
         rate_limited(&t.snd.board.rate, snd_flight(&t.snd))
 
 

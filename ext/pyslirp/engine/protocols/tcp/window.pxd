@@ -22,7 +22,7 @@ cdef struct Delivery:
     u64 flight                  # in flight now, after all that
     u64 before                  # in flight when the batch began
     u64 rate                    # bytes a second; 0: no sample
-    bint rate_limited           # by the application
+    bint rate_limited           # by the application or the peer's window
     bint limited                # cwnd, and not the application or the peer's window, held us back
     bint recovering             # fast recovery
     bint timed_out              # recovery after a timeout
