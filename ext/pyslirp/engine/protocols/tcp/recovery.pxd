@@ -13,7 +13,7 @@ cdef void recovery_marked(Tcp *t) noexcept nogil                                
 cdef void recovery_repeated_ack(Tcp *t) noexcept nogil                                          # of a guest with SACK, that tells of nothing
 # Once a batch: losses, the congestion window, whether a recovery begins, ends or was for nothing.
 cdef void recovery_judge(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil
-cdef void recovery_sent(Tcp *t, u32 length, bint again, ns_t now) noexcept nogil                # a segment has left
+cdef void recovery_sent(Tcp *t, u64 seq, u32 length, bint again, ns_t now) noexcept nogil       # a segment has left
 cdef void recovery_timeout(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil                        # the retransmission timer has expired
 cdef void recovery_late(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil                           # the reordering timer has
 cdef bint recovery_may_probe(const Tcp *t) noexcept nogil                                       # is a tail loss probe to be armed?

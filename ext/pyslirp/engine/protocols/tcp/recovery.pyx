@@ -11,8 +11,9 @@ told by time (RACK), the end of a flight is probed (TLP), and a lost retransmiss
 Marks (RFC 3168) that an ACK tells of reduce the window without a recovery: until what was in flight then is acknowledged, it comes
 down as in one, and a loss among that reduces nothing more.
 
-Undoing (RFC 4015).  A retransmission was for nothing when the ACK that moves SND.UNA echoes a timestamp from before it (RFC 3522),
-or when D-SACKs (RFC 2883) tell that the guest had all that was sent again.  Then cwnd and ssthresh are what they were, and
+Undoing (RFC 4015).  A retransmission was for nothing when the ACK that acknowledges it echoes a timestamp from before it (RFC 3522),
+or when D-SACKs (RFC 2883) tell that the guest had all that was sent again.  Only those from the recovery's first one on count: what
+an earlier recovery has sent again may still be on the way, and its ACK echoes an older timestamp, too.  Then cwnd and ssthresh are what they were, and
 nothing is held lost any more.  A D-SACK also widens RACK's window, so that the same reordering is not taken for loss again.
 
 What is not done.  F-RTO (RFC 5682): timestamps and D-SACK answer its question, and every guest has one of them.  A probe that was
@@ -105,7 +106,7 @@ cdef bint recovery_new_ack(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns
         result.sample = _echoed(t, o, result.again, now)
     if result.sample:
         t.heard.rtt = result.sample
-    if t.undo.at and t.timestamps and <i32>(o.ts_echo - rtt_ts_clock(t.undo.at, t.ts_offset)) < 0:
+    if t.undo.at and ack > t.undo.first and t.timestamps and <i32>(o.ts_echo - rtt_ts_clock(t.undo.at, t.ts_offset)) < 0:
         _undo(env, t, now)                      # Eifel: what it acknowledges had left before
     elif t.snd.recovering and ack < t.snd.recover and not t.sack and not t.snd.timed_out:
         t.heard.lost += board_lose_first(&t.snd.board, t.snd.mss)     # partial ACK: the next hole (RFC 6582 3.2 step 5)
@@ -126,7 +127,7 @@ cdef void _take_repeat(TcpEnv *env, Tcp *t, u64 start, u64 end, ns_t now) noexce
     if not rack_was_repeated(&t.snd.board.rack, start, end):
         return                                  # the link has doubled it, not we
     rack_spurious(&t.snd.board.rack, t.snd.nxt)
-    if t.undo.at and end <= t.undo.top:
+    if t.undo.at and t.undo.first <= start and end <= t.undo.top:
         t.undo.owed_bytes -= <i64>(end - start)
         if t.undo.owed_bytes <= 0:
             _undo(env, t, now)
@@ -289,12 +290,13 @@ cdef void recovery_judge(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
         t.at_probe = ns_never()
 
 
-cdef void recovery_sent(Tcp *t, u32 length, bint again, ns_t now) noexcept nogil:
+cdef void recovery_sent(Tcp *t, u64 seq, u32 length, bint again, ns_t now) noexcept nogil:
     if (t.snd.recovering and not t.snd.timed_out) or t.ecn.reducing:
         cc_sent(&t.cc, length)
     if again and t.snd.recovering:
         if t.undo.at == 0:
             t.undo.at = now
+            t.undo.first = seq
         t.undo.owed_bytes += length
 
 

@@ -265,7 +265,7 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
         elif next.fin:
             tcp_enter(t, EV_CLOSE)
         snd_sent(&t.snd, &next, now)
-        recovery_sent(t, next.length, next.kind == SEGMENT_AGAIN, now)
+        recovery_sent(t, next.seq, next.length, next.kind == SEGMENT_AGAIN, now)
         _spend(t, next.length, now)
         if next.kind == SEGMENT_NEW:
             t.at_probe = ns_never()             # a new flight, a new probe (RFC 8985 7.2)
@@ -431,7 +431,7 @@ cdef void _probe_tail(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         elif next.fin:
             tcp_enter(t, EV_CLOSE)
         snd_sent(&t.snd, &next, now)
-        recovery_sent(t, next.length, next.kind == SEGMENT_AGAIN, now)
+        recovery_sent(t, next.seq, next.length, next.kind == SEGMENT_AGAIN, now)
         _spend(t, next.length, now)
     board_lose_none(&t.snd.board)               # what of the last segment did not go out is not lost by that
     t.snd.board.rack.probe = t.snd.nxt

@@ -84,6 +84,7 @@ cdef struct Heard:
 # The recovery or the timeout that may yet prove to have been for nothing.
 cdef struct Undo:
     ns_t at                     # its first retransmission; 0: none was sent, or it is too late
+    u64 first                   # sequence number of that: what is acknowledged before was sent again by an earlier recovery
     i64 owed_bytes              # of retransmissions, those that no D-SACK has told of
     u64 top                     # SND.NXT when it began: D-SACKs below tell of it
 
