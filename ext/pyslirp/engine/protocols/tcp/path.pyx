@@ -42,6 +42,8 @@ cdef inline u32 _headers(const Flow *flow, const Tcp *t) noexcept nogil:
 
 
 cdef void _set(Tcp *t, u32 mss) noexcept nogil:
+    """Smaller segments, and as many of them in flight as there were: a window of bytes would let a burst go (RFC 5681 3.1)."""
+    t.cc.window.cwnd = max(t.cc.window.cwnd * mss // t.snd.mss, <u64>mss)
     if t.mss_whole == 0:
         t.mss_whole = t.snd.mss
     t.snd.mss = mss
