@@ -333,6 +333,7 @@ cdef void recovery_late(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
 
 
 cdef bint recovery_may_probe(const Tcp *t) noexcept nogil:
+    # An RTT sample since the last one (RFC 8985 7.3) comes with what that has fetched, or with what ends the backing off.
     return (t.sack and not t.snd.recovering and t.snd.una > t.snd.iss and t.snd.board.rack.probe == 0
             and t.snd.board.sacked_bytes == 0 and snd_flight(&t.snd) > 0 and t.rtt.backoff == 0)
 

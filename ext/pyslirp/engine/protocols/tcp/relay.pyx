@@ -211,9 +211,9 @@ cdef u32 _most(TcpEnv *env, Flow *flow, Tcp *t) noexcept nogil:
     return <u32>most
 
 
-cdef void _resume(Tcp *t, const Flow *flow, ns_t now) noexcept nogil:
+cdef void _resume(Tcp *t, ns_t now) noexcept nogil:
     """Something may be sent, and nothing is in flight."""
-    if t.snd.queue.head and t.snd.stalled == 0 and now - flow.last_from_guest > rtt_timeout(&t.rtt):
+    if t.snd.queue.head and t.snd.stalled == 0 and now - t.snd.last > rtt_timeout(&t.rtt):
         cc_restarted(&t.cc, now)
     if t.snd.board.rate.limited and snd_has_new(&t.snd):
         cc_resumed(&t.cc, now)
@@ -239,7 +239,7 @@ cdef void _output(TcpEnv *env, Flow *flow, Tcp *t, bint force, ns_t now) noexcep
     if t.urgent_out and t.urgent_out <= t.snd.una:
         t.urgent_out = 0
     if t.snd.board.count == 0:
-        _resume(t, flow, now)
+        _resume(t, now)
     most = _most(env, flow, t)
     while True:
         snd_next(&t.snd, t.cc.window.cwnd, min(most, t.snd.mss) if t.snd.board.lost_bytes or t.ecn.cwr else most, force, &next)

@@ -48,6 +48,7 @@ cdef struct TcpSend:
     bint recovering             # loss recovery until una reaches `recover`
     bint timed_out              # that recovery began with a timeout
     u64 recover
+    ns_t last                   # when data left last, new or again
     ns_t stalled                # since when una has not moved although something is owed; 0: nothing is
 
 cdef void snd_init(TcpSend *s, ChunkPool *pool, u64 iss) noexcept nogil

@@ -119,6 +119,7 @@ cdef bint snd_ready(TcpSend *s, const NextSegment *next) noexcept nogil:
 cdef void snd_sent(TcpSend *s, const NextSegment *next, ns_t now) noexcept nogil:
     cdef u64 end = next.seq + next.length + (1 if next.syn else 0) + (1 if next.fin else 0)
     cdef bint idle = snd_flight(s) == 0
+    s.last = now
     if next.kind == SEGMENT_AGAIN:
         board_repeated(&s.board, end, idle, now)
         return
