@@ -252,7 +252,7 @@ cdef void stream_deny(World *w, Flow *flow, int how) noexcept nogil:
     count(&w.counters, TCP_DENIED)
     if how != DENY_RESET and how != DENY_SILENT:
         stream_complain(w, flow, NULL, ICMP_UNREACHABLE, denial_code(how))
-    tcp_abort(&w.tcp, flow, t, END_DENIED, how == DENY_RESET)
+    tcp_abort(&w.tcp, flow, t, END_DENIED, how == DENY_RESET, w.now)
     flow_kill(w, flow, END_DENIED)
 
 
@@ -286,7 +286,7 @@ cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *
 
 
 cdef void stream_abort(World *w, Flow *flow, TcpEnd reason, bint tell_guest) noexcept nogil:
-    tcp_abort(&w.tcp, flow, <Tcp *>flow.body, reason, tell_guest)
+    tcp_abort(&w.tcp, flow, <Tcp *>flow.body, reason, tell_guest, w.now)
     _settle(w, flow, False)
 
 
@@ -301,7 +301,7 @@ cdef void stream_host_failed(World *w, Flow *flow, i32 error) noexcept nogil:
     cdef Tcp *t = <Tcp *>flow.body
     if t.state == HELD and (error == EHOSTUNREACH or error == ENETUNREACH or error == EACCES or error == EPERM):
         stream_complain(w, flow, NULL, ICMP_UNREACHABLE, icmp_code_of_errno(error))
-        tcp_abort(&w.tcp, flow, t, END_UNREACHABLE, False)
+        tcp_abort(&w.tcp, flow, t, END_UNREACHABLE, False, w.now)
     else:
-        tcp_host_failed(&w.tcp, flow, t, error)
+        tcp_host_failed(&w.tcp, flow, t, error, w.now)
     _settle(w, flow, False)

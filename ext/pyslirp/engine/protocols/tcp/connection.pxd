@@ -28,8 +28,8 @@ cdef void tcp_hold(TcpEnv *env, Flow *flow, Tcp *t, const Packet *syn, ns_t now)
 cdef void tcp_host_connected(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil       # HELD -> SYN_RCVD
 cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil                 # -> SYN_SENT
 cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) noexcept nogil
-cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest) noexcept nogil     # reset, both ways
-cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error) noexcept nogil            # connect or an open socket; errno
+cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest, ns_t now) noexcept nogil     # reset, both ways
+cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error, ns_t now) noexcept nogil            # connect or an open socket; errno
 cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil
 cdef bint tcp_over(const Tcp *t) noexcept nogil                                              # nothing is left to do: the flow may be freed
 cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil                       # TIME_WAIT yields to this SYN (RFC 9293 MAY-2, RFC 6191)

@@ -156,24 +156,26 @@ cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     tcp_enter(t, EV_CONNECT)
 
 
-cdef void _reset_segment(TcpEnv *env, Flow *flow, u32 seq, u32 ack, bint with_ack) noexcept nogil:
+cdef void _reset_segment(TcpEnv *env, Flow *flow, const Tcp *t, u32 seq, u32 ack, bint with_ack, ns_t now) noexcept nogil:
     cdef TcpSegment segment
     memset(&segment, 0, sizeof(TcpSegment))
     segment.seq = seq
     segment.ack = ack
     segment.flags = TCP_RST | (TCP_ACK if with_ack else 0)
+    if t.timestamps and t.state >= SYN_RCVD:        # agreed on by then; without an ACK there is nothing to echo (RFC 7323 section 3.2)
+        segment.option_bytes = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent if with_ack else 0)
     count(env.counters, TCP_RST_SENT)
     env.emit(env.ctx, flow, &segment)               # a reset that finds the link full is lost; the guest's next segment gets another
 
 
-cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest) noexcept nogil:
+cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest, ns_t now) noexcept nogil:
     if tcp_over(t):
         return
     if tell_guest:
         if t.state == HELD:
-            _reset_segment(env, flow, 0, <u32>(t.rcv.irs + 1), True)
+            _reset_segment(env, flow, t, 0, <u32>(t.rcv.irs + 1), True, now)
         elif t.state != CLOSED and t.state != SYN_SENT and t.state != TIME_WAIT:
-            _reset_segment(env, flow, <u32>t.snd.nxt, <u32>t.rcv.nxt, True)
+            _reset_segment(env, flow, t, <u32>t.snd.nxt, <u32>t.rcv.nxt, True, now)
     if flow.socket != NULL:
         env.host.close(env.host.ctx, flow.socket, True)
         flow.socket = NULL
@@ -190,17 +192,17 @@ cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_gu
     tcp_enter(t, EV_ABORT)
 
 
-cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error) noexcept nogil:
+cdef void tcp_host_failed(TcpEnv *env, Flow *flow, Tcp *t, i32 error, ns_t now) noexcept nogil:
     cdef bint held = t.state == HELD
     t.host_error = error
     if error == ECONNREFUSED and held:
-        tcp_abort(env, flow, t, END_REFUSED, True)
+        tcp_abort(env, flow, t, END_REFUSED, True, now)
     elif held and (error == EHOSTUNREACH or error == ENETUNREACH):
-        tcp_abort(env, flow, t, END_UNREACHABLE, False)     # the core says it with ICMP
+        tcp_abort(env, flow, t, END_UNREACHABLE, False, now)    # the core says it with ICMP
     elif held and error == ETIMEDOUT:
-        tcp_abort(env, flow, t, END_TIMED_OUT, False)       # no answer is no answer
+        tcp_abort(env, flow, t, END_TIMED_OUT, False, now)      # no answer is no answer
     else:
-        tcp_abort(env, flow, t, END_RESET_BY_HOST, True)
+        tcp_abort(env, flow, t, END_RESET_BY_HOST, True, now)
 
 
 cdef bint tcp_over(const Tcp *t) noexcept nogil:
@@ -391,7 +393,7 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
     cdef u64 wnd = t.snd.wnd
     if t.state == SYN_RCVD:
         if ack <= t.snd.una or ack > t.snd.nxt:
-            _reset_segment(env, flow, p.ack, 0, False)
+            _reset_segment(env, flow, t, p.ack, 0, False, now)
             return False
         tcp_enter(t, EV_ACK_OF_SYN)
         recovery_new_ack(env, t, ack, o, now)
@@ -426,12 +428,12 @@ cdef void _input_syn_sent(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t
     cdef AckResult result
     if p.tcp_flags & TCP_ACK and (ack <= t.snd.iss or ack > t.snd.nxt):
         if not p.tcp_flags & TCP_RST:
-            _reset_segment(env, flow, p.ack, 0, False)
+            _reset_segment(env, flow, t, p.ack, 0, False, now)
         return
     if p.tcp_flags & TCP_RST:
         if p.tcp_flags & TCP_ACK:
             count(env.counters, TCP_RST_RECEIVED)
-            tcp_abort(env, flow, t, END_REFUSED, False)
+            tcp_abort(env, flow, t, END_REFUSED, False, now)
         return
     if not p.tcp_flags & TCP_SYN:
         return
@@ -480,7 +482,7 @@ cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexce
         tcp_end(t, EV_ABORT)
     elif seq == t.rcv.nxt:
         count(env.counters, TCP_RST_RECEIVED)
-        tcp_abort(env, flow, t, END_REFUSED if t.state == SYN_RCVD and flow.inbound else END_RESET_BY_GUEST, False)
+        tcp_abort(env, flow, t, END_REFUSED if t.state == SYN_RCVD and flow.inbound else END_RESET_BY_GUEST, False, now)
     else:
         count(env.counters, TCP_RST_INVALID)
         _challenge(env, flow, t, now)
@@ -541,7 +543,7 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
     cdef bint reset = p.tcp_flags & TCP_RST != 0
     if t.state == HELD:
         if reset and seq_wide(t.rcv.nxt, p.seq) == t.rcv.nxt:
-            tcp_abort(env, flow, t, END_RESET_BY_GUEST, False)
+            tcp_abort(env, flow, t, END_RESET_BY_GUEST, False, now)
         elif p.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) == TCP_SYN:
             _learn_syn(env, t, p, now)          # the same again, or that of a guest that has begun anew: nothing was answered
         return

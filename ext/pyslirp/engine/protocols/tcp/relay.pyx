@@ -109,7 +109,7 @@ cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         count(env.counters, TCP_NO_MEMORY)
         if not tcp_may_receive(<TcpState>t.state):
             # The guest's FIN was among what could not be kept, and its states have no way back.
-            tcp_abort(env, flow, t, END_NO_MEMORY, True)
+            tcp_abort(env, flow, t, END_NO_MEMORY, True, now)
             return
         t.rcv.ack_now = True
     if flow.socket != NULL:
@@ -369,7 +369,7 @@ cdef void tcp_run(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     if t.host_error:
         if tcp_may_send(<TcpState>t.state):
             _output(env, flow, t, False, now)   # its last words, as far as they may go, arrive before the reset
-        tcp_host_failed(env, flow, t, t.host_error)
+        tcp_host_failed(env, flow, t, t.host_error, now)
         return
     if t.state != CLOSED and t.state != TIME_WAIT:
         recovery_judge(env, t, now)
@@ -405,7 +405,7 @@ cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noe
     cdef ns_t limit = _patience(t)
     if t.snd.stalled and now - t.snd.stalled > limit and (t.snd.wnd or now - flow.last_from_guest > limit):
         count(env.counters, TCP_TIMED_OUT)
-        tcp_abort(env, flow, t, END_TIMED_OUT, True)
+        tcp_abort(env, flow, t, END_TIMED_OUT, True, now)
         return
     recovery_timeout(env, t, now)
     path_timeout(env, flow, t, now)
@@ -447,7 +447,7 @@ cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept n
         return
     if now - flow.last_from_guest > _patience(t):
         count(env.counters, TCP_TIMED_OUT)
-        tcp_abort(env, flow, t, END_TIMED_OUT, True)
+        tcp_abort(env, flow, t, END_TIMED_OUT, True, now)
         return
     count(env.counters, TCP_PROBE)
     tcp_send(env, flow, t, t.snd.una - 1, 0, TCP_ACK, now)
@@ -466,7 +466,7 @@ cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogi
         return
     if t.state == SYN_SENT or t.state == SYN_RCVD:
         count(env.counters, TCP_TIMED_OUT)
-        tcp_abort(env, flow, t, END_TIMED_OUT, t.state == SYN_RCVD)
+        tcp_abort(env, flow, t, END_TIMED_OUT, t.state == SYN_RCVD, now)
         return
     if quiet < idle and not _idle_half(t, now):
         t.tries = 0
@@ -474,7 +474,7 @@ cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogi
         return
     if t.tries >= KEEPALIVE_PROBES or _idle_half(t, now):
         count(env.counters, TCP_TIMED_OUT)
-        tcp_abort(env, flow, t, END_TIMED_OUT, True)
+        tcp_abort(env, flow, t, END_TIMED_OUT, True, now)
         return
     t.tries += 1
     count(env.counters, TCP_PROBE)
