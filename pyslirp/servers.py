@@ -106,8 +106,7 @@ class Servers:
         """Answer ARP or Neighbour Discovery, and ping, for an address of the network."""
         if not self._network.holds(address) or address in self._taken or address in self._own:
             return
-        net = self._network.net
-        if address in (net.network_address, net.broadcast_address, self._network.prefix6.network_address):
+        if self._network.has_no_host(address):
             raise SlirpError(f"{address} cannot be a server's address in {self._network.nets}")
         raw = pack(address)
         if any(neighbor["address"] == raw for neighbor in self._core.neighbors() if neighbor["reachable"]):
@@ -156,11 +155,13 @@ class Servers:
         """Connect to a guest's port from this process; `source` (default: the gateway, a free port) is whom it sees.
 
         target: what events call this end.  The handler's `connected` or `closed` follows.  Raises SlirpError for an
-        address outside the net and when no source port is free, ValueError for no port.
+        address outside the net or of no host and when no source port is free, ValueError for no port.
         """
         self._check(guest)
         if not self._network.holds(guest.address):
             raise SlirpError(f"{guest.address} is not in the guests' net {self._network.nets}")
+        if self._network.has_no_host(guest.address):  # RFC 9293 MUST-46
+            raise SlirpError(f"{guest.address} cannot be a guest's address in {self._network.nets}")
         far = source or Endpoint(self._network.gateway(guest.address.version), 0)
         for port in ports_to_try(far.port):
             flow = self._core.open(pack(guest.address), guest.port, pack(far.address), port, 0, self._clock())

@@ -165,6 +165,10 @@ class NetworkConfig:
             return self.ipv4 and address in self.net
         return self.ipv6 and address in self.prefix6
 
+    def has_no_host(self, address: Address) -> bool:
+        """Is `address` the net itself, the broadcast address, or the prefix's anycast address (RFC 4291 section 2.6.1)?"""
+        return address in (self.net.network_address, self.net.broadcast_address, self.prefix6.network_address)
+
     def gateway(self, version: int) -> Address:
         """The gateway's address of IP version 4 or 6."""
         return self.host if version == 4 else self.host6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import stat
 from collections.abc import Callable, Generator
 from ipaddress import IPv4Address, IPv6Address
@@ -218,6 +219,17 @@ def test_a_port_in_use_is_refused_with_a_remedy(rig: Rig) -> None:
 def test_a_guest_outside_the_net_is_refused(rig: Rig) -> None:
     with pytest.raises(ForwardError, match=r"192\.0\.2\.1 is not in the guests' net 10\.0\.2\.0/24"):
         rig.stack.forwards.add(rule("tcp::0-192.0.2.1:22"))
+
+
+@pytest.mark.parametrize("guest", ["10.0.2.255", "10.0.2.0", "[fec0::]"])
+def test_no_stream_goes_to_an_address_that_no_host_has(rig: Rig, guest: str) -> None:
+    with pytest.raises(ForwardError, match=f"{re.escape(guest.strip('[]'))} cannot be a guest's address in 10"):
+        rig.stack.forwards.add(rule(f"tcp::0-{guest}:22"))
+    assert len(rig.stack.forwards) == 0
+
+
+def test_datagrams_may_go_to_all(rig: Rig) -> None:
+    added(rig, "udp::0-10.0.2.255:9")
 
 
 # -- with an engine that only remembers --------------------------------------------------------------------------------

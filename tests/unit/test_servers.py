@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address
 from typing import cast
 
@@ -178,6 +179,12 @@ def test_a_guest_that_refuses(rig: Rig) -> None:
 def test_a_guest_outside_the_net(rig: Rig) -> None:
     with pytest.raises(SlirpError, match=r"192\.0\.2\.1 is not in the guests' net 10\.0\.2\.0/24"):
         rig.stack.servers.connect(Endpoint(ELSEWHERE, 22), Recorders())
+
+
+@pytest.mark.parametrize("address", ["10.0.2.255", "10.0.2.0", "fec0::"])
+def test_an_address_that_no_host_has(rig: Rig, address: str) -> None:
+    with pytest.raises(SlirpError, match=f"{re.escape(address)} cannot be a guest's address in 10"):
+        rig.stack.servers.connect(Endpoint.of(address, 22), Recorders())
 
 
 def test_a_handler_that_cannot_be_made_leaves_nothing(rig: Rig) -> None:

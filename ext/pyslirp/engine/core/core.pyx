@@ -304,8 +304,8 @@ cdef class Core:
             datagram_deny(self.w, f, how)
 
     def open(self, guest: bytes, guest_port: int, far: bytes, far_port: int, tag: int, now: int) -> int:
-        """Connect to a guest from `far`, for a Python handler; the flow's handle, or 0 when that pair of ends is in use or
-        the table is full.  KIND_CONNECTED or KIND_CLOSED follows."""
+        """Connect to a guest from `far`, for a Python handler; the flow's handle, or 0 when that pair of ends is in use,
+        the table is full or `guest` is no host's address.  KIND_CONNECTED or KIND_CLOSED follows."""
         cdef Addr g
         cdef Addr f
         cdef Flow *flow

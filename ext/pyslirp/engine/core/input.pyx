@@ -24,13 +24,13 @@ from pyslirp.engine.codecs.quote cimport Quote, quote_parse
 from pyslirp.engine.core.bursts cimport datagrams_flush
 from pyslirp.engine.core.datagrams cimport datagram_input
 from pyslirp.engine.core.discovery cimport discovery_input, discovery_is
-from pyslirp.engine.core.neighbors cimport addr_is_group, neighbor_learned
+from pyslirp.engine.core.neighbors cimport neighbor_learned
 from pyslirp.engine.core.output cimport out_commit, out_frame, out_icmp, out_icmp_error, out_icmpv6_error
 from pyslirp.engine.core.punts cimport PUNT_DATAGRAM, Punt, punt_with
 from pyslirp.engine.core.streams cimport stream_icmp_error, stream_input, streams_run
 from pyslirp.engine.core.switch cimport capture_frame, switch_frame
 from pyslirp.engine.core.world cimport (
-    UdpClaim, World, addr_is_link_local, addr_is_zero, world_next_hop, world_on_link, world_owns,
+    UdpClaim, World, addr_is_group, addr_is_link_local, addr_is_zero, world_next_hop, world_on_link, world_owns,
     world_voice)
 from pyslirp.engine.protocols.icmp cimport (
     ICMP_ECHO, ICMP_ECHO_REPLY, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, UNREACHABLE_PORT, UNREACHABLE_PROTOCOL,

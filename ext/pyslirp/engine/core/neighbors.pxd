@@ -11,4 +11,3 @@ cdef void neighbor_at(World *w, Neighbor *n, const u8 *mac) noexcept nogil
 # An IPv6 neighbour has shown that it hears us (RFC 4861 section 7.3.1).
 cdef void neighbor_heard(World *w, Neighbor *n) noexcept nogil
 cdef void neighbors_check(World *w) noexcept nogil                           # ask again, give up: what is due at w.now
-cdef bint addr_is_group(const World *w, const Addr *address) noexcept nogil

@@ -11,7 +11,7 @@ from pyslirp.engine.base.status cimport NEIGHBOR_TABLE_FULL, NEIGHBOR_UNRESOLVED
 from pyslirp.engine.codecs.parse cimport PROTO_TCP
 from pyslirp.engine.core.output cimport out_arp_request, out_recheck, out_solicit, out_waiting
 from pyslirp.engine.core.streams cimport stream_abort
-from pyslirp.engine.core.world cimport World, addr_in_net, world_next_hop, world_on_link, world_owns
+from pyslirp.engine.core.world cimport World, addr_is_group, world_next_hop, world_on_link, world_owns
 from pyslirp.engine.protocols.tcp.tcb cimport END_UNREACHABLE
 from pyslirp.engine.stores.counters cimport count, count_n
 from pyslirp.engine.stores.slab cimport slab_at, slab_span
@@ -20,24 +20,6 @@ from pyslirp.engine.tables.neighbor cimport (
     NEIGHBOR_DELAY, NEIGHBOR_INCOMPLETE, NEIGHBOR_PROBE, NEIGHBOR_PROBES, Neighbor, neighbor_add, neighbor_confirm,
     neighbor_delay_ns, neighbor_find, neighbor_give_up, neighbor_known, neighbor_learn, neighbor_lost, neighbor_retry_ns,
     neighbor_stale)
-
-
-cdef bint addr_is_group(const World *w, const Addr *address) noexcept nogil:
-    """Not a host: limited broadcast, multicast, "this network", and the net's broadcast in both forms (RFC 1812 5.3.5)."""
-    cdef u32 i
-    cdef bint ones = True, zeros = True
-    if not addr_is4(address):
-        return address.b[0] == 0xff or (address.q[0] == 0 and address.q[1] == 0)
-    if address.b[12] >= 224 or address.b[12] == 0:
-        return True
-    if not addr_in_net(address, &w.net, w.prefix) or w.prefix >= 127:
-        return False
-    for i in range(w.prefix, 128):
-        if address.b[i // 8] & (0x80 >> (i % 8)):
-            zeros = False
-        else:
-            ones = False
-    return ones or zeros
 
 
 # -- learning ---------------------------------------------------------------------------------------------------------

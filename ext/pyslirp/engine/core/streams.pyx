@@ -21,7 +21,7 @@ from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
 from pyslirp.engine.core.port cimport PORTS_MAX
 from pyslirp.engine.core.segments cimport out_burst, out_reset, out_segment
-from pyslirp.engine.core.world cimport OUR_TTL, World, world_next_hop
+from pyslirp.engine.core.world cimport OUR_TTL, World, addr_is_group, world_next_hop
 from pyslirp.engine.protocols.icmp cimport ICMP_UNREACHABLE, UNREACHABLE_PROHIBITED, Quoted, icmp_code_of_errno
 from pyslirp.engine.protocols.tcp.connection cimport (
     tcp_abort, tcp_deadline, tcp_end, tcp_hold, tcp_host_connected, tcp_host_failed, tcp_init, tcp_input, tcp_open, tcp_over, tcp_reusable)
@@ -261,7 +261,7 @@ cdef Flow *stream_open(World *w, const Addr *guest, u16 guest_port, const Addr *
     cdef Flow *flow
     cdef Tcp *t
     flow_key_set(&key, PROTO_TCP, guest, guest_port, far, far_port)
-    if flow_find(&w.flows, GUEST_SIDE, &key) != NULL:
+    if addr_is_group(w, guest) or flow_find(&w.flows, GUEST_SIDE, &key) != NULL:       # RFC 9293 MUST-46
         return NULL
     flow = flow_new(w, &key, OUR_TTL, LINK_NONE)
     if flow == NULL:

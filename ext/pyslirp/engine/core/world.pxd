@@ -114,6 +114,23 @@ cdef inline bint addr_in_net(const Addr *address, const Addr *net, u32 prefix) n
             return False
     return prefix % 8 == 0 or (address.b[prefix // 8] ^ net.b[prefix // 8]) >> (8 - prefix % 8) == 0
 
+cdef inline bint addr_is_group(const World *w, const Addr *address) noexcept nogil:
+    """Not a host: limited broadcast, multicast, "this network", and the net's broadcast in both forms (RFC 1812 5.3.5)."""
+    cdef u32 i
+    cdef bint ones = True, zeros = True
+    if not addr_is4(address):
+        return address.b[0] == 0xff or (address.q[0] == 0 and address.q[1] == 0)
+    if address.b[12] >= 224 or address.b[12] == 0:
+        return True
+    if not addr_in_net(address, &w.net, w.prefix) or w.prefix >= 127:
+        return False
+    for i in range(w.prefix, 128):
+        if address.b[i // 8] & (0x80 >> (i % 8)):
+            zeros = False
+        else:
+            ones = False
+    return ones or zeros
+
 cdef inline bint world_owns(const World *w, const Addr *address) noexcept nogil:
     """Is it one of our own addresses?"""
     cdef u32 i

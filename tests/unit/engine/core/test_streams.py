@@ -402,6 +402,15 @@ def test_a_connection_to_a_guest() -> None:
     assert net.core.open(ip(guest.ip), 22, ip(GATEWAY), 5555, 9, net.now) == 0
 
 
+@pytest.mark.parametrize("nobody", ["10.0.2.255", "10.0.2.0", "255.255.255.255", "224.0.0.1", "0.0.0.0", "ff02::1", "::"])
+def test_nothing_opens_to_a_group(nobody: str) -> None:
+    net = Net()
+    net.guest()
+    assert net.core.open(ip(nobody), 22, ip(GATEWAY), 5555, 9, net.now) == 0
+    assert net.host.open(ip(nobody), 22, ip(FAR), 5555, net.now) == (0, 0)
+    assert net.core.memory()["flows"] == 0
+
+
 def test_a_guest_that_refuses() -> None:
     net = Net()
     guest = net.guest()
