@@ -215,7 +215,7 @@ cdef void stream_icmp_error(World *w, const Quote *quote, bint too_big, bint ref
     elif too_big and path_too_big(&w.tcp, flow, t, quote.word, mtu, quote.packet_bytes, w.now):
         flow_dirty(w, flow)
     elif not too_big and t.state == SYN_SENT and quote.word == <u32>t.snd.iss:
-        # No answer but this one will come (RFC 5461 section 4.1); later it would be a soft error (RFC 5927 section 6).
+        # No answer but this one will come (RFC 5461 section 4.1); later it would be a soft error (RFC 5927 section 5).
         stream_abort(w, flow, END_REFUSED if refused else END_UNREACHABLE, False)
     else:
         count(&w.counters, TCP_ICMP_IGNORED)

@@ -11,7 +11,7 @@ flight has come down to ssthresh when the recovery ends, without a pause first. 
 A mark (RFC 3168) reduces as a loss does, by the same way down (RFC 5681 for Reno, RFC 9438 4.6 for CUBIC), and is never taken back.
 BBR does not heed marks, see ecn.pyx.
 
-A recovery that was for nothing is taken back (RFC 4015): cwnd and ssthresh are what they were, and CUBIC's curve (RFC 9438 4.9.1).
+A recovery that was for nothing is taken back (RFC 4015): cwnd and ssthresh are what they were, and CUBIC's curve (RFC 9438 4.9.2).
 
 BBR is in bbr.pyx, CUBIC's growth in cubic.pyx.  Only BBR paces.
 """

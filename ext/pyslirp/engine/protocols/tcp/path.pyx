@@ -5,7 +5,7 @@ The guest's MSS says what the guest takes, not what lies before it: a tunnel, or
 ICMP.  An error is believed only where it quotes what is in flight (RFC 5927 section 4.1), and where the size that it tells is
 smaller than what was sent; less than MTU_LEAST counts as that, and over IPv6, whose every link carries MTU_LEAST6, is no
 size at all (RFC 8201 section 4).  What is in flight and larger goes out again in the new size; nothing is said about congestion
-(RFC 1191 section 6.5).
+(RFC 1191 section 6.4).
 
 Black holes (RFC 2923 section 2.1).  Errors get lost, and then no full segment arrives while small ones do.  The fourth timeout
 in a row of a full one makes segments smaller.  That may be wrong: a guest that was asleep looks the same.  So after the first
@@ -51,7 +51,7 @@ cdef void _set(Tcp *t, u32 mss) noexcept nogil:
 
 
 cdef u32 _plateau(u32 mtu, bint v4) noexcept nogil:
-    """The likely size below this one (RFC 1191 section 7.1, less the networks of its time)."""
+    """The likely size below this one (RFC 1191 table 7-1, less the networks of its time)."""
     if mtu > MTU_ETHERNET:
         return MTU_ETHERNET
     if mtu > MTU_BASE:

@@ -109,7 +109,7 @@ cdef bint recovery_new_ack(TcpEnv *env, Tcp *t, u64 ack, const TcpOptions *o, ns
     if t.undo.at and ack > t.undo.first and t.timestamps and <i32>(o.ts_echo - rtt_ts_clock(t.undo.at, t.ts_offset)) < 0:
         _undo(env, t, now)                      # Eifel: what it acknowledges had left before
     elif t.snd.recovering and ack < t.snd.recover and not t.sack and not t.snd.timed_out:
-        t.heard.lost += board_lose_first(&t.snd.board, t.snd.mss)     # partial ACK: the next hole (RFC 6582 3.2 step 5)
+        t.heard.lost += board_lose_first(&t.snd.board, t.snd.mss)     # partial ACK: the next hole (RFC 6582 3.2 step 3)
     return result.fin_acked
 
 

@@ -13,7 +13,7 @@ like any other.  Without: on the third duplicate ACK, and on each partial ACK of
 window of RFC 5681 3.2 and what RFC 3042 sends new data for.  By timeout: all that is not sacked (RFC 5681 3.1), with SACK
 only what is late by RACK's measure (RFC 8985 6.3); the sacked, too, where the guest has taken that back.  The first
 retransmission of a recovery, and that of a partial ACK, waits for no window (`repeat_now`; RFC 5681 3.2 step 3, RFC 6582
-3.2 step 5, RFC 6675 5 step 4.3).
+3.2 step 3, RFC 6675 5 step 4.3).
 
 Who may change what: only this file touches the records and their sums.  What each delivery teaches goes to `rack` and `rate`
 here, once for every number.  When losses are looked for, and what follows from them, is recovery.pyx's.

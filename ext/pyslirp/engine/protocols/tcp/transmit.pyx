@@ -45,7 +45,7 @@ cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noe
     if ack > data_start:
         bq_consume(&s.queue, ack - data_start)
     s.duplicates = 0
-    # A partial ACK is for a retransmission and for segments that duplicates have told of (RFC 6582 3.2 step 5).
+    # A partial ACK is for a retransmission and for segments that duplicates have told of (RFC 6582 3.2 step 3).
     if result.acked < s.board.guessed_bytes + s.mss:
         s.board.guessed_bytes -= result.acked - s.mss if result.acked > s.mss else 0
     else:
