@@ -564,7 +564,8 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
             if o.has_timestamps:                # without any: dropped in silence (section 3.2)
                 _answer(env, t, length, now)
             return
-    if not rcv_acceptable(&t.rcv, seq, length):
+    # A reset goes by its number, whatever data it carries: it counts at a closed window, too (RFC 9293 MUST-66, RFC 5961 section 3.2).
+    if not rcv_acceptable(&t.rcv, seq, 0 if reset else length):
         if reset:
             count(env.counters, TCP_RST_INVALID)
         else:
