@@ -53,6 +53,27 @@ def test_an_urgent_byte_waits_for_a_host_that_is_full() -> None:
     assert net.host.take() == [("send", socket, b"b"), ("urgent", socket, ord("!")), ("send", socket, b"c")]
 
 
+@pytest.mark.parametrize("probe", [b"", b"a"], ids=["alone", "with a byte"])
+def test_an_urgent_pointer_counts_at_a_closed_window(probe: bytes) -> None:
+    """RFC 9293 MUST-66.  What comes with it is refused; the pointer is to what comes later."""
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    net.host.room = 0
+    for size in [*[1460] * 44, 65535 - 44 * 1460]:
+        client.send(ACK, bytes(size))
+    net.wait(0.1)
+    assert client.hear()[-1].win == 0
+    client.send(ACK | URG, probe, urgent=3)
+    client.seq -= len(probe)
+    net.host.room = None
+    net.host.writable(flow, net.now)
+    net.run()
+    net.host.take()
+    client.send(ACK, b"ab!cd")
+    assert net.host.take() == [("send", socket, b"ab"), ("urgent", socket, ord("!")), ("send", socket, b"cd")]
+
+
 def test_the_hosts_urgent_byte_has_a_pointer_behind_it() -> None:
     net = Net()
     client = Client(net.guest())

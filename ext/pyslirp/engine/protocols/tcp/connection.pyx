@@ -488,8 +488,15 @@ cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexce
         _challenge(env, flow, t, now)
 
 
+cdef void _take_urgent(Tcp *t, const Packet *p, u64 seq) noexcept nogil:
+    """RFC 9293 3.10.7.4 sixth."""
+    if p.tcp_flags & TCP_URG and p.urgent and seq + p.urgent > t.rcv.nxt and seq + p.urgent - 1 > t.urgent_in:
+        t.urgent_in = seq + p.urgent - 1
+
+
 cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, u32 length, ns_t now) noexcept nogil:
-    """Outside the window: an ACK answers it, and only where the window is closed its own ACK field counts (RFC 9293 3.10.7.4)."""
+    """Outside the window: an ACK answers it, and only where the window is closed do its own ACK field and urgent pointer
+    count (RFC 9293 3.10.7.4, 3.8.6)."""
     count(env.counters, TCP_OUT_OF_WINDOW)
     if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
         t.rcv.ack_now = True
@@ -504,8 +511,10 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
         return
     if t.state == TIME_WAIT and p.tcp_flags & TCP_FIN:
         t.at_life = now + _seconds(TIME_WAIT_SECONDS)       # our last ACK was lost: 2MSL anew
-    if p.tcp_flags & TCP_ACK and seq == t.rcv.nxt and not _take_ack(env, flow, t, p, o, seq, now):
-        return
+    if p.tcp_flags & TCP_ACK and seq == t.rcv.nxt:
+        if not _take_ack(env, flow, t, p, o, seq, now):
+            return
+        _take_urgent(t, p, seq)                 # RFC 9293 MUST-66
     rcv_duplicate(&t.rcv, &env.arena, seq, seq + length)
     _answer(env, t, length, now)
 
@@ -585,8 +594,7 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
         t.user_timeout = o.user_timeout
     if not p.tcp_flags & TCP_ACK or not _take_ack(env, flow, t, p, &o, seq, now):
         return
-    if p.tcp_flags & TCP_URG and p.urgent and seq + p.urgent > t.rcv.nxt and seq + p.urgent - 1 > t.urgent_in:
-        t.urgent_in = seq + p.urgent - 1        # RFC 9293 3.10.7.4 sixth
+    _take_urgent(t, p, seq)
     if length and t.state != CLOSED and t.state != TIME_WAIT:
         _take_text(env, t, p, seq, now)
     elif length and t.state == TIME_WAIT:
