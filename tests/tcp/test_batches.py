@@ -1,10 +1,11 @@
-"""The ACKs of a batch with many holes, and of one with duplicates (RFC 2018 section 4, RFC 2883, RFC 8985)."""
+"""The ACKs of a batch in order (RFC 9293 3.10.7.4), with many holes, with duplicates (RFC 2018 section 4, RFC 2883, RFC 8985)."""
 
 from __future__ import annotations
 
 import pytest
 
 from pyslirp.sim.apps import pattern
+from pyslirp.sim.clock import SECOND_NS
 from pyslirp.sim.segment import Options, Segment
 from tests.tcp.bench import GUEST_ISN, Bench, Conversation
 
@@ -20,6 +21,32 @@ def islands(flow: Conversation, count: int) -> list[Segment]:
 def told(acks: list[Segment]) -> list[list[int]]:
     """Which islands the blocks of each ACK are."""
     return [[((start - GUEST_ISN - 1) % 2**32) // 200 for start, _ in ack.options.sack] for ack in acks]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 40])
+def test_one_ack_for_a_batch_in_order(count: int) -> None:
+    """MUST-58, MUST-59: all that has come is looked at before anything is acknowledged, though every second full segment is to be
+    acknowledged at once, and here, at the beginning, each one."""
+    flow = Bench().established(options=PLAIN)
+    frames = [flow.frame(".", 1 + 1460 * number, pattern(1, 1460, 1460 * number)) for number in range(count)]
+    acks = flow.bench.deliver(*frames)
+    assert [(ack.ack - GUEST_ISN) % 2**32 for ack in acks] == [1 + 1460 * count]
+    assert flow.bench.wait(SECOND_NS) == []
+
+
+def test_one_ack_for_a_batch_in_any_order_that_leaves_no_hole() -> None:
+    """Without SACK there is nothing to tell of on the way; with a hole in between an ACK would be a duplicate."""
+    flow = Bench().established()
+    later, first = flow.frame(".", 1461, pattern(1, 1460, 1460)), flow.frame(".", 1, pattern(1, 1460))
+    acks = flow.bench.deliver(later, first)
+    assert [(ack.ack - GUEST_ISN) % 2**32 for ack in acks] == [2921]
+
+
+def test_data_carry_the_ack_of_a_batch() -> None:
+    flow = Bench().established(options=PLAIN)
+    flow.bench.core.stream_write(flow.handle, bytes(100))
+    (only,) = flow.bench.deliver(*[flow.frame(".", 1 + 1460 * n, pattern(1, 1460, 1460 * n)) for n in range(6)])
+    assert (len(only.payload), (only.ack - GUEST_ISN) % 2**32) == (100, 1 + 1460 * 6)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 200])
