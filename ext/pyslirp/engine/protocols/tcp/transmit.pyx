@@ -55,7 +55,7 @@ cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noe
 
 cdef void _again(const TcpSend *s, u32 most, NextSegment *next) noexcept nogil:
     cdef const SentRecord *record = board_first_lost(&s.board)
-    cdef u64 seq = record.seq, end = record.end, data_end = snd_data_end(s)
+    cdef u64 seq = record.seq, end = record.end, edge = s.una + s.wnd, data_end = snd_data_end(s)
     next.kind = SEGMENT_AGAIN
     next.seq = seq
     next.syn = seq == s.iss
@@ -64,6 +64,8 @@ cdef void _again(const TcpSend *s, u32 most, NextSegment *next) noexcept nogil:
         return
     if end - seq > most:
         end = seq + most
+    if seq < edge < end:                        # a guest that has shrunk its window may drop all of what does not fit
+        end = edge
     next.fin = s.fin_wanted and end > data_end
     next.length = <u32>(end - seq) - (1 if next.fin else 0)
     next.push = end >= data_end
