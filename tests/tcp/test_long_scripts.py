@@ -29,6 +29,13 @@ NEW = """
 +0 > . 1:1(0) ack 21 <TS val * ecr 5001>
 +0 read 20
 """
+# A user timeout of 180 minutes, and something that is never acknowledged.
+ASKING = """
+set established win 65535 <mss 1000>
++0 < . 1:1(0) ack 1 win 65535 <raw 1c0480b4>
++0 write 10
++0 > P. 1:11(10) ack 1
+"""
 
 
 def test_a_timestamp_of_24_days_ago_makes_nothing_old() -> None:
@@ -37,3 +44,9 @@ def test_a_timestamp_of_24_days_ago_makes_nothing_old() -> None:
     before = f"+{PROBE_SECONDS - 60} expect state == ESTABLISHED"
     after = "+120 expect state == ESTABLISHED"
     scripts.run(parse("\n".join([STAMPED, *[PROBED] * probes, before, OLD, after, NEW])))
+
+
+def test_a_user_timeout_of_three_hours_is_not_cut_short_by_keepalive() -> None:
+    """RFC 5482 section 3.1, RFC 9293 MUST-26: the guest is silent for longer than keepalive bears."""
+    again, alive, end = "* > P. 1:11(10) ack 1", "@10800 expect state == ESTABLISHED", "* > R. 11:11(0) ack 1"
+    scripts.run(parse("\n".join([ASKING, *[again] * 187, alive, end])))

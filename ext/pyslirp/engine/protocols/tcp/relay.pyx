@@ -468,6 +468,10 @@ cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogi
         count(env.counters, TCP_TIMED_OUT)
         tcp_abort(env, flow, t, END_TIMED_OUT, t.state == SYN_RCVD, now)
         return
+    if t.snd.una < t.snd.nxt:                   # the retransmission timer looks after that (RFC 9293 MUST-26)
+        t.tries = 0
+        t.at_life = now + idle
+        return
     if quiet < idle and not _idle_half(t, now):
         t.tries = 0
         t.at_life = flow.last_from_guest + idle
