@@ -495,8 +495,7 @@ cdef void _take_urgent(Tcp *t, const Packet *p, u64 seq) noexcept nogil:
 
 
 cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, u32 length, ns_t now) noexcept nogil:
-    """Outside the window: an ACK answers it, and only where the window is closed do its own ACK field and urgent pointer
-    count (RFC 9293 3.10.7.4, 3.8.6)."""
+    """Outside the window: an ACK answers it; where the window is closed its own ACK and urgent pointer count (RFC 9293 3.10.7.4)."""
     count(env.counters, TCP_OUT_OF_WINDOW)
     if t.state == SYN_RCVD and p.tcp_flags & TCP_SYN and seq == t.rcv.irs:
         t.rcv.ack_now = True
