@@ -211,15 +211,13 @@ cdef bint tcp_over(const Tcp *t) noexcept nogil:
 
 cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil:
     cdef TcpOptions o
-    cdef i32 newer
     if t.state != TIME_WAIT:
         return False
     if options_parse(&o, syn.options, syn.option_bytes) == OK and o.has_timestamps:     # RFC 6191 section 2
         if not t.timestamps:
             return True                             # what is left of the old one has none: the new one drops it
-        newer = <i32>(o.ts_value - t.ts_recent)
-        if newer:
-            return newer > 0
+        if o.ts_value != t.ts_recent:
+            return <i32>(o.ts_value - t.ts_recent) > 0
     return seq_wide(t.rcv.nxt, syn.seq) > t.rcv.nxt
 
 
