@@ -45,6 +45,7 @@ def test_a_window_that_is_small_for_a_while_does_not_end_startup(rounds: int) ->
     wide = [reader.round() for _ in range(8)]
     assert wide[-1] > 10 * small[-1]
 
+
 def test_a_path_that_brings_no_more_ends_it() -> None:
     """As much a round trip as that window let through."""
     reader = Reader()
