@@ -315,6 +315,20 @@ DIFFERENCES: tuple[Difference, ...] = (
         ends=True,
     ),
     Difference(
+        "what remains of a larger segment",
+        "ack",
+        "an ACK of a part leaves the rest of a segment in flight, which now fits; Linux keeps the whole one and sends again what remains",
+        lambda at, ours, linux: (
+            isinstance(at.step, Icmp)
+            and at.step.code == 4
+            and at.step.seq < at.sent
+            and at.doubts > 0
+            and ours is None
+            and linux is not None
+        ),
+        ends=True,
+    ),
+    Difference(
         "the urgent pointer in a burst",
         "urgent",
         "what Linux sends again in a smaller size is a burst that is cut below TCP, and each segment has the first one's "
