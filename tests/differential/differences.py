@@ -317,7 +317,8 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "what remains of a larger segment",
         "ack",
-        "an ACK of a part leaves the rest of a segment in flight, which now fits; Linux keeps the whole one and sends again what remains",
+        "an ACK of a part leaves the rest of a segment in flight, which fits now; Linux keeps the whole one and sends the rest "
+        "again",
         lambda at, ours, linux: (
             isinstance(at.step, Icmp)
             and at.step.code == 4
