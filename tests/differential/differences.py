@@ -60,6 +60,17 @@ def _is_send(at: Place, flags: str) -> bool:
     return isinstance(at.step, Send) and at.step.flags == flags
 
 
+def _too_big(at: Place) -> bool:
+    """Was it "fragmentation needed"?"""
+    return isinstance(at.step, Icmp) and at.step.code == 4
+
+
+def _about(at: Place) -> int:
+    """The number that an ICMP error quotes."""
+    assert isinstance(at.step, Icmp)
+    return at.step.seq
+
+
 def _delayed(at: Place, ours: int | None, linux: int | None) -> bool:
     if ours is None:
         return linux == at.ours_acked > at.linux_acked
@@ -305,13 +316,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "errors about SND.NXT",
         "ack",
         "RFC 5927 section 4.1 wants an error to quote what is in flight; Linux takes one about the next number for good",
-        lambda at, ours, linux: (
-            isinstance(at.step, Icmp)
-            and at.step.code == 4
-            and at.step.seq == at.sent
-            and ours is None
-            and linux is not None
-        ),
+        lambda at, ours, linux: _too_big(at) and _about(at) == at.sent and ours is None and linux is not None,
         ends=True,
     ),
     Difference(
@@ -320,12 +325,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "an ACK of a part leaves the rest of a segment in flight, which fits now; Linux keeps the whole one and sends the rest "
         "again",
         lambda at, ours, linux: (
-            isinstance(at.step, Icmp)
-            and at.step.code == 4
-            and at.step.seq < at.sent
-            and at.doubts > 0
-            and ours is None
-            and linux is not None
+            _too_big(at) and _about(at) < at.sent and at.doubts > 0 and ours is None and linux is not None
         ),
         ends=True,
     ),
@@ -334,7 +334,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "urgent",
         "what Linux sends again in a smaller size is a burst that is cut below TCP, and each segment has the first one's "
         "pointer, which then points too far",
-        lambda at, ours, linux: isinstance(at.step, Icmp) and at.step.code == 4 and linux > ours,
+        lambda at, ours, linux: _too_big(at) and linux > ours,
         ends=True,
     ),
     Difference(
@@ -382,8 +382,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         "'fragmentation needed' finds something larger in flight with us alone where Linux has known the path before, or has "
         "taken an ACK that we have not",
         lambda at, ours, linux: (
-            isinstance(at.step, Icmp)
-            and at.step.code == 4
+            _too_big(at)
             and linux is None
             and ours == at.ours_acked
             and (at.linux_heard or at.linux_believes)
