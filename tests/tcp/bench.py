@@ -109,11 +109,11 @@ class Bench:
         made.handle = punt[1]
         return made
 
-    def established(self, port: int = 40000, options: Options | None = None) -> Conversation:
+    def established(self, port: int = 40000, options: Options | None = None, *, rtt_ns: int = 0) -> Conversation:
         made = self.offered(port, options)
         self.core.serve(made.handle, 0, self.now)
         self.core.run(self.now)
-        (syn_ack,) = self.taken()
+        (syn_ack,) = self.wait(rtt_ns)
         made.engine_isn = syn_ack.seq
         made.send(".", 1)
         return made

@@ -20,12 +20,7 @@ class Reader:
     def __init__(self) -> None:
         self.bench = Bench()
         self.bench.core.set_congestion("bbr")
-        self.flow = self.bench.offered(options=Options(mss=1460, scale=SCALE))
-        self.bench.core.serve(self.flow.handle, 0, self.bench.now)
-        self.bench.core.run(self.bench.now)
-        (syn_ack,) = self.bench.wait(RTT_NS)
-        self.flow.engine_isn = syn_ack.seq
-        self.flow.send(".", 1)
+        self.flow = self.bench.established(options=Options(mss=1460, scale=SCALE), rtt_ns=RTT_NS)
         self.acked = self.came = 1
 
     def round(self, *, window: int = WIDE, most: int = WIDE) -> int:
