@@ -16,7 +16,7 @@ RTTS_MS = (10, 40)
 QUEUES_BDP = (0.5, 1, 2, 8)
 ABOUT = (0.95, 1.0, 1.05)  #: of the RTT, whose mean a cell is: where a pipe holds a segment or two for each, one run is chance
 #: What Jain's index may fall to.  BBR's streams agree only while they look for the shortest RTT together, every ten seconds.
-LEAST_FAIR = {"reno": 0.9, "cubic": 0.8, "bbr": 0.7}
+LEAST_FAIR = {"reno": 0.9, "cubic": 0.85, "bbr": 0.75}
 
 
 def bdp(rate: int, rtt_ms: float) -> float:
