@@ -95,11 +95,7 @@ class Forwards:
         Raises ForwardError in QEMU's words and with a remedy; then none of its ports listens.
         """
         rule = rule.towards(self._default_guest)
-        why = ""
-        if not self._network.holds(rule.guest):
-            why = f"{rule.guest} is not in the guests' net {self._network.nets}"
-        elif rule.protocol != "udp" and self._network.has_no_host(rule.guest):  # datagrams may go to all (RFC 9293 MUST-46)
-            why = f"{rule.guest} cannot be a guest's address in {self._network.nets}"
+        why = self._network.why_no_guest(rule.guest, group=rule.protocol == "udp")  # no stream to all (RFC 9293 MUST-46)
         if why:
             raise ForwardError(None, f"Could not set up host forwarding rule '{rule}': {why}")
         made: list[Forward] = []

@@ -158,10 +158,9 @@ class Servers:
         address outside the net or of no host and when no source port is free, ValueError for no port.
         """
         self._check(guest)
-        if not self._network.holds(guest.address):
-            raise SlirpError(f"{guest.address} is not in the guests' net {self._network.nets}")
-        if self._network.has_no_host(guest.address):  # RFC 9293 MUST-46
-            raise SlirpError(f"{guest.address} cannot be a guest's address in {self._network.nets}")
+        why = self._network.why_no_guest(guest.address)  # RFC 9293 MUST-46
+        if why:
+            raise SlirpError(why)
         far = source or Endpoint(self._network.gateway(guest.address.version), 0)
         for port in ports_to_try(far.port):
             flow = self._core.open(pack(guest.address), guest.port, pack(far.address), port, 0, self._clock())

@@ -169,6 +169,14 @@ class NetworkConfig:
         """Is `address` the net itself, the broadcast address, or the prefix's anycast address (RFC 4291 section 2.6.1)?"""
         return address in (self.net.network_address, self.net.broadcast_address, self.prefix6.network_address)
 
+    def why_no_guest(self, address: Address, *, group: bool = False) -> str:
+        """Why no guest answers at `address`, in words; empty where one may.  group: an address of all of them will do."""
+        if not self.holds(address):
+            return f"{address} is not in the guests' net {self.nets}"
+        if not group and self.has_no_host(address):
+            return f"{address} cannot be a guest's address in {self.nets}"
+        return ""
+
     def gateway(self, version: int) -> Address:
         """The gateway's address of IP version 4 or 6."""
         return self.host if version == 4 else self.host6

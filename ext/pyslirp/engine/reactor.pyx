@@ -381,8 +381,8 @@ cdef class Engine:
     def open_inbound(self, fd: int, guest: bytes, guest_port: int, far: bytes, far_port: int, tag: int) -> int:
         """Connect to a guest's port for an accepted stream socket; `far` is whom the guest sees.  The flow's handle.
 
-        0: that pair of ends is in use, there are too many flows, or `guest` is no host's address; the descriptor is then still the caller's.  Raises
-        OSError for what is no stream socket.
+        0: that pair of ends is in use, there are too many flows, or `guest` is no host's address; the descriptor is then
+        still the caller's.  Raises OSError for what is no stream socket.
         """
         cdef Addr g
         cdef Addr f
