@@ -7,8 +7,14 @@ or a far host would.
 from __future__ import annotations
 
 import errno
+import os
+import select
 import socket
 import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -123,6 +129,75 @@ def tcp_unreachable(wire: Wire) -> None:
     assert [kinds.REASONS[punt[4]] for punt in rig.of_kind(kinds.KIND_CLOSED)] == ["unreachable"]
 
 
+def descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir() if path.exists()}
+
+
+@contextmanager
+def sharing_the_socket(rig: Rig, packet: bytes) -> Iterator[socket.socket]:
+    """The socket that the engine connects for this SYN of the guest."""
+    before = descriptors()
+    send(rig, packet)
+    [made] = descriptors() - before
+    with socket.socket(fileno=os.dup(int(made))) as ours:
+        yield ours
+
+
+@contextmanager
+def router_on_a_veth() -> Iterator[None]:
+    """The way to FAR ends at a router, which says so before the call that sends has returned."""
+    with subprocess.Popen(["unshare", "--net", "sleep", "60"]) as router:
+        theirs = Path(f"/proc/{router.pid}/ns/net")
+        try:
+            while theirs.readlink() == Path("/proc/self/ns/net").readlink():
+                time.sleep(0.01)
+            inside = f"nsenter --net={theirs}"
+            for command in (
+                f"ip link add out type veth peer name in netns {router.pid}",
+                "ip address add 10.9.0.1/24 dev out",
+                "ip link set out up",
+                f"{inside} ip address add 10.9.0.2/24 dev in",
+                f"{inside} ip link set in up",
+                f"{inside} ip route add unreachable {FAR}",
+                f"{inside} sysctl -q net.ipv4.ip_forward=1",
+                f"ip route add {FAR} via 10.9.0.2",
+            ):
+                subprocess.run(command.split(), check=True, env={"PATH": namespace.PATH})
+            yield
+        finally:
+            router.kill()
+
+
+def an_error_without_its_errno(wire: Wire) -> None:
+    """The kernel wakes us for an ICMP error before there is an errno to read, as here where somebody else reads it first:
+    nothing has been accepted.  The next SYN's error comes whole."""
+    del wire
+    rig = Rig(verdict)
+    with (
+        router_on_a_veth(),
+        sharing_the_socket(rig, packet_of_guest(TCP, segment(), 64)) as ours,
+        select.epoll() as epoll,
+    ):
+        epoll.register(ours, 0)
+        assert epoll.poll(5) == [(ours.fileno(), select.EPOLLERR)]
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH
+        _, message = next_icmp(rig)
+    assert (message.type, message.code) == (UNREACHABLE, HOST)
+    assert [kinds.REASONS[punt[4]] for punt in rig.of_kind(kinds.KIND_CLOSED)] == ["unreachable"]
+
+
+def over_without_a_reason(wire: Wire) -> None:
+    """A connect that has ended and left no errno is no connection."""
+    rig = Rig(verdict)
+    with sharing_the_socket(rig, packet_of_guest(TCP, segment(), 64)) as ours, select.epoll() as epoll:
+        epoll.register(ours, 0)
+        wire.put(icmp_about(wire.wait(), UNREACHABLE, HOST))
+        assert epoll.poll(5) == [(ours.fileno(), select.EPOLLERR | select.EPOLLHUP)]
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH
+        rig.until(lambda: rig.of_kind(kinds.KIND_CLOSED))
+    assert [kinds.REASONS[punt[4]] for punt in rig.of_kind(kinds.KIND_CLOSED)] == ["reset by host"]
+
+
 def tcp_unanswered(wire: Wire) -> None:
     rig = Rig(verdict)
     send(rig, packet_of_guest(TCP, segment(), 64))
@@ -172,7 +247,10 @@ def too_big_for_the_way(wire: Wire) -> None:
         assert errqueue._take(ours.fileno()) == (errno.EMSGSIZE, UNREACHABLE, TOO_BIG, 1500, pack(FAR), 0, None, b"")
 
 
-CASES = [too_big_for_the_way, udp_hops, tcp_hops, tcp_unreachable, tcp_unanswered, echo, echo_not_permitted]
+CASES = [
+    too_big_for_the_way, udp_hops, tcp_hops, tcp_unreachable, an_error_without_its_errno, over_without_a_reason,
+    tcp_unanswered, echo, echo_not_permitted,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

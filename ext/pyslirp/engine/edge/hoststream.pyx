@@ -23,9 +23,12 @@ hours where nobody has changed them): the guest is answered here, so its own kee
 Traceroute over TCP.  The guest's TTL goes out with the SYN.  Where it is small the error queue is opened, and a "time
 exceeded" is passed on to the guest from whoever sent it; otherwise an error of the network is the errno of the connect,
 which the core turns into a reset or ICMP.  Once connected, errors of the network are again the kernel TCP's own matter.
+
+An ICMP error enters the error queue of a connect under way, asked for or not, and wakes us before the kernel has set SO_ERROR
+(tcp_v4_err, ip_icmp_error; once in some ten thousand).  Only EPOLLOUT without EPOLLHUP is a connection.
 """
 
-from libc.errno cimport EADDRINUSE, EAGAIN, EINPROGRESS, EINTR, EINVAL, EMFILE, errno
+from libc.errno cimport EADDRINUSE, EAGAIN, ECONNRESET, EINPROGRESS, EINTR, EINVAL, EMFILE, errno
 from libc.string cimport memset
 
 from pyslirp.engine.base.ints cimport Addr, addr_is4, i32, i64, u8, u16, u32, u64
@@ -190,16 +193,20 @@ cdef bint _report_hop(HostSockets *h, HostSocket *s, Flow *flow) noexcept nogil:
 
 
 cdef bint _connected(HostSockets *h, HostSocket *s, Flow *flow, u32 events) noexcept nogil:
-    """The first event of a connect under way; False: it has failed, and the socket is gone."""
+    """An event of a connect under way; False: it has failed, and the socket is gone, or is still under way."""
     cdef int error = 0
     cdef socklen_t length = sizeof(int)
     if events & (EPOLLERR | EPOLLHUP):
         if s.traced and _report_hop(h, s, flow):
             return False
         getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &error, &length)
+        if not error and events & EPOLLHUP:
+            error = ECONNRESET                  # nothing says why, but it is over
         if error:
             stream_host_failed(h.world, flow, <i32>error)
             return False
+        if not events & EPOLLOUT:
+            return False                        # EPOLLERR came before its error
     s.connecting = False
     if s.traced:
         s.traced = False
