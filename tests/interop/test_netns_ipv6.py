@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.rig.backend import Pyslirp
-from tests.interop.rig.conversation import MIB, exchange, noise, reset
+from tests.interop.rig.conversation import MIB, connect_error, exchange, noise, reset
 from tests.interop.rig.deadline import Deadline, wait_for
 from tests.interop.rig.namespace import Namespace, accept
 from tests.interop.rig.netns_guest import NetnsGuest
@@ -194,7 +194,7 @@ def test_connects_that_fail_fail_for_the_right_reason(net: Network6, address: st
     if address == "fec0::77":  # as a router would send it: the guest believes it on the link, and would ask for it
         net.guest.run(f"ip -6 route add {address}/128 via {ROUTER_LINK} dev {net.guest.interface}").check()
     with net.guest.net.new_socket(socket.AF_INET6) as guest:
-        got = guest.connect_ex((address, 9))
+        got = connect_error(guest, address, 9)
     assert got in {error, errno.ENETUNREACH if address == FAR_UNREACHABLE else error}
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.interop.rig.conversation import MIB, exchange, noise, receive_all, receive_exactly, reset
+from tests.interop.rig.conversation import MIB, connect_error, exchange, noise, receive_all, receive_exactly, reset
 from tests.interop.rig.namespace import accept
 from tests.interop.rig.network import OPEN_TCP_FORWARD, TCP_FORWARD, Network
 from tests.interop.rig.topology import FAR, FAR_UNREACHABLE, GATEWAY, HOST, NO_ROUTE, SILENT
@@ -39,18 +39,13 @@ def to_guest(net: Network) -> Pair:
 both_ways = pytest.mark.parametrize("connect", [to_host, to_guest], ids=["to_host", "to_guest"])
 
 
-def connect_error(net: Network, address: str, port: int = 9, seconds: float = 10.0) -> tuple[int, float]:
+def connect_ends(net: Network, address: str, port: int = 9, seconds: float = 10.0) -> tuple[int, float]:
     """The errno that the guest's connect() ends with, and after how many seconds."""
     start = time.monotonic()
     with net.guest.net.new_socket() as sock:
-        sock.settimeout(seconds)
-        try:
-            sock.connect((address, port))
-        except TimeoutError:
-            return errno.ETIMEDOUT, time.monotonic() - start
-        except OSError as error:
-            return error.errno or 0, time.monotonic() - start
-    raise AssertionError(f"{address}:{port} has accepted")
+        code = connect_error(sock, address, port, seconds)
+    assert code, f"{address}:{port} has accepted"
+    return code, time.monotonic() - start
 
 
 @both_ways
@@ -129,7 +124,7 @@ def send_and_receive_for_ever(sock: socket.socket) -> None:
 
 def test_refused(net: Network) -> None:
     """A port that nobody listens on refuses at once."""
-    code, seconds = connect_error(net, GATEWAY)
+    code, seconds = connect_ends(net, GATEWAY)
     assert code == errno.ECONNREFUSED
     assert seconds < AT_ONCE_SECONDS
 
@@ -138,14 +133,14 @@ def test_refused(net: Network) -> None:
 @pytest.mark.parametrize("address", [NO_ROUTE, FAR_UNREACHABLE], ids=["no-route", "router-says-so"])
 def test_unreachable(net: Network, address: str) -> None:
     """What the host cannot reach is unreachable to the guest at once: the ICMP error that says so."""
-    code, seconds = connect_error(net, address)
+    code, seconds = connect_ends(net, address)
     assert code in (errno.EHOSTUNREACH, errno.ENETUNREACH), errno.errorcode[code]
     assert seconds < AT_ONCE_SECONDS
 
 
 def test_no_answer_is_no_answer(net: Network) -> None:
     """A host that is silent stays silent: nothing answers in its place."""
-    code, seconds = connect_error(net, SILENT, seconds=2.0)
+    code, seconds = connect_ends(net, SILENT, seconds=2.0)
     assert code == errno.ETIMEDOUT, errno.errorcode[code]
     assert seconds >= 2.0
 
@@ -171,7 +166,7 @@ def test_what_has_timed_out_for_the_host_times_out_for_the_guest(net: Network) -
     net.guest.net.sysctl("net.ipv4.tcp_syn_retries", "2")
     try:
         with host_sysctls(net, tcp_syn_retries="1"):
-            code, seconds = connect_error(net, SILENT, seconds=20.0)
+            code, seconds = connect_ends(net, SILENT, seconds=20.0)
     finally:
         net.guest.net.sysctl("net.ipv4.tcp_syn_retries", "6")
     assert code == errno.ETIMEDOUT, errno.errorcode[code]
@@ -208,7 +203,7 @@ def test_unclaimed_address_of_the_virtual_net(net: Network) -> None:
     guest.run(f"ip neigh add {unclaimed} lladdr {mac} dev {guest.interface}").check()
     try:
         with host.listener(unclaimed) as listener:
-            code, _ = connect_error(net, unclaimed, listener.getsockname()[1], seconds=3.0)
+            code, _ = connect_ends(net, unclaimed, listener.getsockname()[1], seconds=3.0)
         assert code in (errno.EHOSTUNREACH, errno.ENETUNREACH), errno.errorcode[code]
     finally:
         guest.run(f"ip neigh del {unclaimed} dev {guest.interface}").check()

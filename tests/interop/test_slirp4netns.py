@@ -23,6 +23,7 @@ from pyslirp.host.errand import Errand
 from pyslirp.host.namespaces import join
 from pyslirp.links.tun import open_tap
 from tests.interop.rig.backend import Pyslirp
+from tests.interop.rig.conversation import connect_error
 from tests.interop.rig.deadline import wait_for
 from tests.interop.rig.namespace import Namespace, accept
 from tests.interop.rig.process import Process
@@ -185,32 +186,21 @@ def test_a_process_that_is_not_there(topology: Topology, folder: Path, program: 
 # -- what the guest reaches -----------------------------------------------------------------------------------------------
 
 
-def connect_error(guest: Namespace, address: str, port: int, seconds: float) -> int:
-    """The errno of a connect(); ETIMEDOUT where nothing has come of it."""
-    with guest.new_socket() as sock:
-        sock.settimeout(seconds)
-        try:
-            sock.connect((address, port))
-        except TimeoutError:
-            return errno.ETIMEDOUT
-        except OSError as error:
-            return error.errno or 0
-    return 0
-
-
 def test_disable_host_loopback(topology: Topology, guest: Namespace, start: Start) -> None:
     start("-c", "--disable-host-loopback")
     assert " 0% packet loss" in guest.run(f"busybox ping -c 2 -i 0.2 -W 3 {GATEWAY}").check()
     with topology.host.listener() as listener:
         port = listener.getsockname()[1]
-        assert connect_error(guest, GATEWAY, port, 5) == errno.ENETUNREACH
+        with guest.new_socket() as sock:
+            assert connect_error(sock, GATEWAY, port, 5) == errno.ENETUNREACH
 
 
 def test_disable_dns(guest: Namespace, start: Start) -> None:
     """The DNS address is silent, by UDP and by TCP."""
     start("-c", "--disable-dns")
     assert " 0% packet loss" in guest.run(f"busybox ping -c 2 -i 0.2 -W 3 {GATEWAY}").check()
-    assert connect_error(guest, DNS, 53, 2) == errno.ETIMEDOUT
+    with guest.new_socket() as sock:
+        assert connect_error(sock, DNS, 53, 2) == errno.ETIMEDOUT
     with guest.udp() as asking:
         asking.settimeout(1)
         asking.connect((DNS, 53))
