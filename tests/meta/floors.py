@@ -41,7 +41,7 @@ PROTOCOLS = (
     ("tcp.options", "tcp.rtt", "tcp.cubic", "tcp.bbr", "tcp.receive", "tcp.scoreboard"),
     ("tcp.congestion", "tcp.transmit"),
     ("tcp.tcb",),
-    ("tcp.recovery", "tcp.path"),
+    ("tcp.recovery", "tcp.path", "tcp.output"),
     ("tcp.connection", "udp", "icmp"),
     ("tcp.relay",),
 )

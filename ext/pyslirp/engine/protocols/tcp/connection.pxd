@@ -2,8 +2,6 @@
 
 from pyslirp.engine.base.ints cimport i32, ns_t, u8, u16, u32, u64
 from pyslirp.engine.codecs.parse cimport Packet
-from pyslirp.engine.protocols.tcp.options cimport SACK_BLOCKS_MAX
-from pyslirp.engine.protocols.tcp.receive cimport AckReport
 from pyslirp.engine.protocols.tcp.state cimport TcpEvent
 from pyslirp.engine.protocols.tcp.tcb cimport Tcp, TcpEnd, TcpEnv
 from pyslirp.engine.stores.chunks cimport ChunkPool
@@ -36,8 +34,3 @@ cdef bint tcp_reusable(const Tcp *t, const Packet *syn) noexcept nogil          
 cdef void tcp_end(Tcp *t, TcpEvent event) noexcept nogil                                     # `event` closes it, and all is well: END_CLOSED
 # For the relay.
 cdef void tcp_enter(Tcp *t, TcpEvent event) noexcept nogil
-cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil   # one segment; False: link full
-cdef bint tcp_send_report(TcpEnv *env, Flow *flow, Tcp *t, const AckReport *report, ns_t now) noexcept nogil  # a bare ACK of then
-cdef inline int tcp_sack_room(const Tcp *t) noexcept nogil:
-    """Blocks that a SACK option has room for beside our other options (RFC 2018 section 3)."""
-    return SACK_BLOCKS_MAX - 1 if t.timestamps else SACK_BLOCKS_MAX

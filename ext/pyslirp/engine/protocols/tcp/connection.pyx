@@ -17,46 +17,41 @@ then tcp_over() is true once the host has got all its bytes.  The core owns the 
 
 Who calls what.  tcp_input only takes a segment in; it sends nothing but what the RFC wants at once (a reset, a challenge
 ACK).  tcp_run, once a flow and batch, moves bytes both ways, sends segments and one acknowledgment, and sets the deadlines.
+What a segment of either looks like is output.pyx's.
 
 Units: sequence numbers are 64 bits wide (base/seq.pxd), times nanoseconds of the caller's clock.
 """
 
 from libc.errno cimport ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT
-from libc.string cimport memset
 
 from pyslirp.engine.base.ints cimport i32, i64, ns_never, ns_t, u8, u16, u32, u64
 from pyslirp.engine.base.seq cimport seq_wide
 from pyslirp.engine.base.status cimport (
-    OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_CHALLENGE_ACK, TCP_CHALLENGE_LIMITED, TCP_OLD_TIMESTAMP,
-    TCP_OUT_OF_ORDER, TCP_OUT_OF_WINDOW, TCP_RST_INVALID, TCP_RST_RECEIVED, TCP_RST_SENT, Status)
+    OK, TCP_BAD_ACK, TCP_BAD_OPTIONS, TCP_OLD_TIMESTAMP, TCP_OUT_OF_ORDER, TCP_OUT_OF_WINDOW, TCP_RST_INVALID, TCP_RST_RECEIVED, Status)
 from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG, Packet
 from pyslirp.engine.protocols.tcp.congestion cimport RENO, cc_heeds_marks, cc_init
-from pyslirp.engine.protocols.tcp.ecn cimport (
-    ecn_established, ecn_flags, ecn_heard_syn, ecn_received, ecn_syn_flags, ecn_told)
-from pyslirp.engine.protocols.tcp.options cimport (
-    MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, TcpOptions, options_parse, options_put_sack, options_put_syn, options_put_timestamps)
+from pyslirp.engine.protocols.tcp.ecn cimport ecn_established, ecn_heard_syn, ecn_received, ecn_told
+from pyslirp.engine.protocols.tcp.options cimport MSS_DEFAULT, MSS_DEFAULT6, MSS_MIN, TcpOptions, options_parse
+from pyslirp.engine.protocols.tcp.output cimport tcp_answer, tcp_challenge, tcp_sack_room, tcp_send_reset
 from pyslirp.engine.protocols.tcp.receive cimport (
-    RCV_SCALE, RCV_WINDOW_FIRST, AckReport, rcv_acceptable, rcv_advertise, rcv_duplicate, rcv_free, rcv_has_blocks, rcv_heard, rcv_hurry,
-    rcv_init, rcv_reported, rcv_sack_blocks, rcv_segment)
+    RCV_SCALE, RCV_WINDOW_FIRST, rcv_acceptable, rcv_duplicate, rcv_free, rcv_heard, rcv_hurry, rcv_init, rcv_segment)
 from pyslirp.engine.protocols.tcp.recovery cimport (
     recovery_began, recovery_duplicate_ack, recovery_marked, recovery_new_ack, recovery_repeated_ack, recovery_sacks)
-from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_timeout, rtt_ts_clock
+from pyslirp.engine.protocols.tcp.rtt cimport rtt_init, rtt_lost_syn, rtt_sample, rtt_timeout
 from pyslirp.engine.protocols.tcp.scoreboard cimport board_lose_all
 from pyslirp.engine.protocols.tcp.state cimport (
     CLOSED, CLOSE_WAIT, CLOSING, EV_ABORT, EV_ACK_OF_FIN, EV_ACK_OF_SYN, EV_CONNECT, EV_FIN, EV_HOLD, EV_HOST_CONNECTED, EV_SYN,
     EV_SYN_ACK, FIN_WAIT_2, HELD, SYN_RCVD, SYN_SENT, TIME_WAIT, TcpEvent, TcpState, tcp_next)
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_CLOSED, END_NONE, END_REFUSED, END_RESET_BY_GUEST, END_RESET_BY_HOST, END_TIMED_OUT, END_UNREACHABLE, NOTICE_CONNECTED,
-    SEGMENT_PIECES, Tcp, TcpEnd, TcpEnv, TcpSegment)
+    Tcp, TcpEnd, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport AckResult, snd_acknowledged, snd_data_end, snd_free, snd_init
-from pyslirp.engine.stores.byte_queue cimport bq_peek_chunks
 from pyslirp.engine.stores.chunks cimport ChunkPool
 from pyslirp.engine.stores.counters cimport count
 from pyslirp.engine.tables.flow cimport Flow
 
 cdef enum:
     MILLISECOND = 1000000
-    CHALLENGE_MS = 500          # at most one ACK in this time for what carries no data and should not have come (RFC 5961 section 7)
 
 
 cdef inline ns_t _seconds(i64 n) noexcept nogil:
@@ -156,26 +151,14 @@ cdef void tcp_open(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     tcp_enter(t, EV_CONNECT)
 
 
-cdef void _reset_segment(TcpEnv *env, Flow *flow, const Tcp *t, u32 seq, u32 ack, bint with_ack, ns_t now) noexcept nogil:
-    cdef TcpSegment segment
-    memset(&segment, 0, sizeof(TcpSegment))
-    segment.seq = seq
-    segment.ack = ack
-    segment.flags = TCP_RST | (TCP_ACK if with_ack else 0)
-    if t.timestamps and t.state >= SYN_RCVD:        # agreed on by then; without an ACK there is nothing to echo (RFC 7323 section 3.2)
-        segment.option_bytes = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent if with_ack else 0)
-    count(env.counters, TCP_RST_SENT)
-    env.emit(env.ctx, flow, &segment)               # a reset that finds the link full is lost; the guest's next segment gets another
-
-
 cdef void tcp_abort(TcpEnv *env, Flow *flow, Tcp *t, TcpEnd reason, bint tell_guest, ns_t now) noexcept nogil:
     if tcp_over(t):
         return
     if tell_guest:
         if t.state == HELD:
-            _reset_segment(env, flow, t, 0, <u32>(t.rcv.irs + 1), True, now)
+            tcp_send_reset(env, flow, t, 0, <u32>(t.rcv.irs + 1), True, now)
         elif t.state != CLOSED and t.state != SYN_SENT and t.state != TIME_WAIT:
-            _reset_segment(env, flow, t, <u32>t.snd.nxt, <u32>t.rcv.nxt, True, now)
+            tcp_send_reset(env, flow, t, <u32>t.snd.nxt, <u32>t.rcv.nxt, True, now)
     if flow.socket != NULL:
         env.host.close(env.host.ctx, flow.socket, True)
         flow.socket = NULL
@@ -232,106 +215,6 @@ cdef ns_t tcp_deadline(const Tcp *t) noexcept nogil:
     if t.at_ack < first:
         first = t.at_ack
     return t.at_life if t.at_life < first else first
-
-
-# -- one segment out --------------------------------------------------------------------------------------------------
-
-cdef u32 _put_options(Tcp *t, TcpSegment *segment, const AckReport *report, ns_t now) noexcept nogil:
-    cdef u32 n = 0
-    cdef int blocks
-    cdef u32[SACK_BLOCKS_MAX] start
-    cdef u32[SACK_BLOCKS_MAX] end
-    if segment.flags & TCP_SYN:
-        return options_put_syn(segment.options, t.our_mss, t.scaling, RCV_SCALE, t.sack, t.timestamps, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
-    if t.timestamps:
-        n = options_put_timestamps(segment.options, rtt_ts_clock(now, t.ts_offset), t.ts_recent)
-    if report != NULL:
-        n += options_put_sack(segment.options + n, report.blocks, report.start, report.end)
-    elif t.sack and rcv_has_blocks(&t.rcv):
-        blocks = rcv_sack_blocks(&t.rcv, t.rcv.sack_blocks, start, end)
-        n += options_put_sack(segment.options + n, blocks, start, end)
-    return n
-
-
-cdef bint tcp_send(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, u32 length, u8 flags, ns_t now) noexcept nogil:
-    """One segment with `length` bytes of the send queue; False when the link has no room."""
-    cdef TcpSegment segment
-    cdef bint fresh = length and seq >= t.snd.nxt
-    segment.tos = 0
-    segment.urgent = 0
-    if flags & TCP_SYN:
-        flags |= ecn_syn_flags(&t.ecn, flags & TCP_ACK, t.tries)
-    elif t.ecn.agreed:
-        flags |= ecn_flags(&t.ecn, fresh, &segment.tos)
-    if t.urgent_out > seq and not flags & TCP_SYN:
-        flags |= TCP_URG
-        segment.urgent = <u16>min(t.urgent_out - seq, <u64>65535)
-    segment.seq = <u32>seq
-    segment.flags = flags
-    segment.ack = <u32>t.rcv.nxt if flags & TCP_ACK else 0
-    segment.window = rcv_advertise(&t.rcv, t.rcv.nxt, flags & TCP_SYN)
-    segment.option_bytes = _put_options(t, &segment, NULL, now)
-    segment.payload_bytes = length
-    segment.mss = t.snd.mss
-    segment.piece_count = (
-        bq_peek_chunks(&t.snd.queue, seq - t.snd.iss - 1, length, segment.pieces, SEGMENT_PIECES) if length else 0)
-    if not env.emit(env.ctx, flow, &segment):
-        t.blocked = True
-        # A segment with data will come again; an ACK that nobody waits for need not go before it.
-        t.rcv.ack_now = t.rcv.ack_now or (flags & TCP_ACK != 0 and (length == 0 or t.rcv.unacked_bytes != 0))
-        return False
-    if fresh:
-        t.ecn.cwr = False
-    if flags & TCP_ACK:
-        t.rcv.ack_now = False
-        t.rcv.unacked_bytes = 0
-        t.at_ack = ns_never()
-        t.last_ack_sent = t.rcv.nxt
-        rcv_reported(&t.rcv)
-    return True
-
-
-cdef bint tcp_send_report(TcpEnv *env, Flow *flow, Tcp *t, const AckReport *report, ns_t now) noexcept nogil:
-    cdef TcpSegment segment
-    segment.tos = 0
-    segment.urgent = 0
-    segment.seq = <u32>t.snd.nxt
-    segment.flags = TCP_ACK | (ecn_flags(&t.ecn, False, &segment.tos) if t.ecn.agreed else 0)
-    segment.ack = <u32>report.nxt
-    segment.window = rcv_advertise(&t.rcv, report.nxt, False)
-    segment.option_bytes = _put_options(t, &segment, report, now)
-    segment.payload_bytes = 0
-    segment.piece_count = 0
-    segment.mss = t.snd.mss
-    if not env.emit(env.ctx, flow, &segment):
-        t.blocked = True
-        t.rcv.ack_now = True
-        return False
-    t.last_ack_sent = report.nxt
-    return True
-
-
-cdef bint _limited(TcpEnv *env, Tcp *t, ns_t now) noexcept nogil:
-    """Has such an answer been given just now?"""
-    if t.challenged and now - t.challenged < <ns_t>CHALLENGE_MS * MILLISECOND:
-        count(env.counters, TCP_CHALLENGE_LIMITED)
-        return True
-    t.challenged = now
-    return False
-
-
-cdef void _challenge(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
-    """RFC 5961: an ACK that a real peer corrects itself by and that tells a forger nothing."""
-    if not _limited(env, t, now):
-        count(env.counters, TCP_CHALLENGE_ACK)
-        tcp_send(env, flow, t, t.snd.nxt, 0, TCP_ACK, now)
-
-
-cdef void _answer(TcpEnv *env, Tcp *t, u32 length, ns_t now) noexcept nogil:
-    """An ACK for a segment that is not acceptable.  Without data or FIN it is limited: two ends that disagree would answer
-    one another's ACKs for ever (Linux: tcp_invalid_ratelimit)."""
-    if length or not _limited(env, t, now):
-        t.rcv.ack_now = True
 
 
 # -- a segment in -----------------------------------------------------------------------------------------------------
@@ -391,7 +274,7 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
     cdef u64 wnd = t.snd.wnd
     if t.state == SYN_RCVD:
         if ack <= t.snd.una or ack > t.snd.nxt:
-            _reset_segment(env, flow, t, p.ack, 0, False, now)
+            tcp_send_reset(env, flow, t, p.ack, 0, False, now)
             return False
         tcp_enter(t, EV_ACK_OF_SYN)
         recovery_new_ack(env, t, ack, o, now)
@@ -400,7 +283,7 @@ cdef bint _take_ack(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpO
         return True
     if ack > t.snd.nxt or ack + t.snd.wnd_max < t.snd.una:
         count(env.counters, TCP_BAD_ACK)
-        _challenge(env, flow, t, now)           # RFC 5961 section 5.2
+        tcp_challenge(env, flow, t, now)           # RFC 5961 section 5.2
         return False
     _take_window(t, p, seq, ack)
     if ack >= t.snd.una and ecn_told(&t.ecn, p.tcp_flags, ack):
@@ -426,7 +309,7 @@ cdef void _input_syn_sent(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t
     cdef AckResult result
     if p.tcp_flags & TCP_ACK and (ack <= t.snd.iss or ack > t.snd.nxt):
         if not p.tcp_flags & TCP_RST:
-            _reset_segment(env, flow, t, p.ack, 0, False, now)
+            tcp_send_reset(env, flow, t, p.ack, 0, False, now)
         return
     if p.tcp_flags & TCP_RST:
         if p.tcp_flags & TCP_ACK:
@@ -483,7 +366,7 @@ cdef void _take_reset(TcpEnv *env, Flow *flow, Tcp *t, u64 seq, ns_t now) noexce
         tcp_abort(env, flow, t, END_REFUSED if t.state == SYN_RCVD and flow.inbound else END_RESET_BY_GUEST, False, now)
     else:
         count(env.counters, TCP_RST_INVALID)
-        _challenge(env, flow, t, now)
+        tcp_challenge(env, flow, t, now)
 
 
 cdef void _take_urgent(Tcp *t, const Packet *p, u64 seq) noexcept nogil:
@@ -504,7 +387,7 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
             _take_ack(env, flow, t, p, o, seq, now)         # the second half of a simultaneous open
         return
     if p.tcp_flags & TCP_SYN:
-        _challenge(env, flow, t, now)           # RFC 5961 section 4.2
+        tcp_challenge(env, flow, t, now)           # RFC 5961 section 4.2
         return
     if t.state == TIME_WAIT and p.tcp_flags & TCP_FIN:
         t.at_life = now + _seconds(TIME_WAIT_SECONDS)       # our last ACK was lost: 2MSL anew
@@ -513,7 +396,7 @@ cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, cons
             return
         _take_urgent(t, p, seq)                 # RFC 9293 MUST-66
     rcv_duplicate(&t.rcv, &env.arena, seq, seq + length)
-    _answer(env, t, length, now)
+    tcp_answer(env, t, length, now)
 
 
 cdef void _take_text(TcpEnv *env, Tcp *t, const Packet *p, u64 seq, ns_t now) noexcept nogil:
@@ -568,7 +451,7 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
                 return
             count(env.counters, TCP_OLD_TIMESTAMP)
             if o.has_timestamps:                # without any: dropped in silence (section 3.2)
-                _answer(env, t, length, now)
+                tcp_answer(env, t, length, now)
             return
     # A reset goes by its number, whatever data it carries: it counts at a closed window, too (RFC 9293 MUST-66, RFC 5961 section 3.2).
     if not rcv_acceptable(&t.rcv, seq, 0 if reset else length):
@@ -585,7 +468,7 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
         t.ts_recent = o.ts_value
         t.ts_recent_at = now
     if p.tcp_flags & TCP_SYN:
-        _challenge(env, flow, t, now)           # RFC 5961 section 4.2
+        tcp_challenge(env, flow, t, now)           # RFC 5961 section 4.2
         return
     if o.user_timeout:
         t.user_timeout = o.user_timeout
@@ -595,4 +478,4 @@ cdef void tcp_input(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, ns_t now) 
     if length and t.state != CLOSED and t.state != TIME_WAIT:
         _take_text(env, t, p, seq, now)
     elif length and t.state == TIME_WAIT:
-        _answer(env, t, length, now)            # data behind the FIN: nonsense
+        tcp_answer(env, t, length, now)            # data behind the FIN: nonsense

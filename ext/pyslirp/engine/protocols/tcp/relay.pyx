@@ -21,8 +21,8 @@ from pyslirp.engine.codecs.parse cimport TCP_ACK, TCP_FIN, TCP_PSH, TCP_SYN
 from pyslirp.engine.protocols.tcp.congestion cimport cc_restarted, cc_resumed
 from pyslirp.engine.protocols.tcp.connection cimport (
     DELAYED_ACK_MS, FIN_WAIT_2_SECONDS, HALF_CLOSED_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES, KEEPALIVE_SECONDS,
-    STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over,
-    tcp_send, tcp_send_report)
+    STALL_SECONDS, USER_TIMEOUT_MAX, USER_TIMEOUT_MIN, tcp_abort, tcp_deadline, tcp_end, tcp_enter, tcp_host_failed, tcp_over)
+from pyslirp.engine.protocols.tcp.output cimport tcp_send, tcp_send_report
 from pyslirp.engine.protocols.tcp.path cimport path_timeout, path_widen
 from pyslirp.engine.protocols.tcp.rate cimport rate_limited
 from pyslirp.engine.protocols.tcp.receive cimport (
@@ -36,7 +36,7 @@ from pyslirp.engine.protocols.tcp.state cimport (
 from pyslirp.engine.protocols.tcp.tcb cimport (
     END_NO_MEMORY, END_TIMED_OUT, NOTICE_FINISHED, NOTICE_READABLE, NOTICE_WRITABLE, Tcp, TcpEnv)
 from pyslirp.engine.protocols.tcp.transmit cimport (
-    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_flight, snd_has_new, snd_next,
+    SEGMENT_AGAIN, SEGMENT_NEW, SEGMENT_NONE, SND_BUFFER_MAX, NextSegment, snd_data_end, snd_edge, snd_flight, snd_has_new, snd_next,
     snd_ready, snd_sent, snd_sound)
 from pyslirp.engine.protocols.tcp.window cimport CWND_MAX
 from pyslirp.engine.stores.byte_queue cimport bq_append, bq_commit, bq_consume, bq_length, bq_peek, bq_room
@@ -223,7 +223,7 @@ cdef bint _limited_by_an_end(const Tcp *t) noexcept nogil:
     """More might be in flight, but the host has written no more, or the guest's window has no room: neither tells of the path."""
     cdef u64 flight = snd_flight(&t.snd)
     if snd_has_new(&t.snd):
-        return t.snd.nxt + t.snd.mss > t.snd.una + t.snd.wnd and flight + t.snd.mss <= t.cc.window.cwnd
+        return t.snd.nxt + t.snd.mss > snd_edge(&t.snd) and flight + t.snd.mss <= t.cc.window.cwnd
     return (t.host_ended or not t.host_readable) and flight < t.cc.window.cwnd
 
 

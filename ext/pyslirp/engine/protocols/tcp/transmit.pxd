@@ -57,6 +57,9 @@ cdef inline u64 snd_flight(const TcpSend *s) noexcept nogil:
     """What we believe to be in the network: sent, not acknowledged, not lost (RFC 6675's pipe)."""
     cdef u64 flight = s.nxt - s.una - s.board.sacked_bytes - s.board.lost_bytes
     return flight - s.board.guessed_bytes if flight > s.board.guessed_bytes else 0
+cdef inline u64 snd_edge(const TcpSend *s) noexcept nogil:
+    """The first number beyond the guest's window."""
+    return s.una + s.wnd
 cdef inline u64 snd_data_end(const TcpSend *s) noexcept nogil:
     """Wide sequence number behind the last byte in the queue: where a FIN goes."""
     return s.iss + 1 + s.queue.tail

@@ -55,7 +55,7 @@ cdef void snd_acknowledged(TcpSend *s, u64 ack, ns_t now, AckResult *result) noe
 
 cdef void _again(const TcpSend *s, u32 most, NextSegment *next) noexcept nogil:
     cdef const SentRecord *record = board_first_lost(&s.board)
-    cdef u64 seq = record.seq, end = record.end, edge = s.una + s.wnd, data_end = snd_data_end(s)
+    cdef u64 seq = record.seq, end = record.end, edge = snd_edge(s), data_end = snd_data_end(s)
     next.kind = SEGMENT_AGAIN
     next.seq = seq
     next.syn = seq == s.iss
@@ -72,7 +72,7 @@ cdef void _again(const TcpSend *s, u32 most, NextSegment *next) noexcept nogil:
 
 
 cdef void snd_next(const TcpSend *s, u64 cwnd, u32 most, bint force, NextSegment *next) noexcept nogil:
-    cdef u64 flight = snd_flight(s), available, room, edge = s.una + s.wnd, data_end = snd_data_end(s)
+    cdef u64 flight = snd_flight(s), available, room, edge = snd_edge(s), data_end = snd_data_end(s)
     cdef u64 unit = s.mss if s.mss < most else most         # a full segment, with the options it carries now
     next.kind = SEGMENT_NONE
     next.length = 0
