@@ -34,7 +34,7 @@ class StreamHandler(Protocol):
         """The guest's TCP and ours agree: bytes may pass."""
 
     def readable(self) -> None:
-        """There is something to `read`; told again only after a `read`."""
+        """There is something to `read`, told again only after a `read`; or the guest has moved its urgent pointer (`urgent`)."""
 
     def writable(self) -> None:
         """`write` takes bytes again, after it had taken fewer than it was given."""
@@ -68,15 +68,29 @@ class ServedStream:
         except KeyError:
             return b""
 
-    def write(self, data: bytes) -> int:
+    @property
+    def urgent(self) -> int:
+        """Bytes to be read up to the guest's last urgent one, that one included; 0 where none is due (RFC 9293 3.8.5).
+
+        It is a byte of the stream, at its place; where the guest has announced it, there are more than have come.
+        """
+        if self.over:
+            return 0
+        try:
+            return self._core.stream_urgent(self.flow)
+        except KeyError:
+            return 0
+
+    def write(self, data: bytes, *, urgent: bool = False) -> int:
         """Send to the guest; how many bytes were taken, at most what the send buffer holds.
 
+        urgent: the last byte is urgent data, if all are taken (RFC 9293 3.8.5; a socket's MSG_OOB).
         Raises ClosedError when the flow is gone or `finish` was called.
         """
         if self.over or self._ended:
             raise ClosedError("the stream is closed")
         try:
-            return self._core.stream_write(self.flow, data)
+            return self._core.stream_write(self.flow, data, urgent)
         except KeyError:
             return 0
 

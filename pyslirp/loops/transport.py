@@ -11,6 +11,10 @@ A flow that both sides have ended in order, but that the protocol has not closed
 socket does.  Behind a lost transport the flow may live on: what the guest still sends is read and thrown away, so
 that the answer in front of it is not lost by a reset, but for LINGER_SECONDS at the most (as long as Linux keeps such
 an orphan).
+
+Urgent data is in line, at its place in the stream (RFC 6093 section 6).  `get_extra_info("urgent")` is how many bytes of the
+guest's stream there are up to its last urgent one, that one included.  A protocol with a method `urgent_received(ahead)` is
+told, before it gets any of them, how many of the bytes that follow lead up to it.  `write_urgent` sends it.
 """
 
 from __future__ import annotations
@@ -66,6 +70,9 @@ class FlowTransport(asyncio.Transport):
         self._ready = ready
         self._connected = False
         self._buffer = bytearray()
+        self._urgent = 0  # bytes of it up to the last urgent one
+        self._received_bytes = 0
+        self._urgent_at = 0
         self._high = HIGH_WATER_BYTES
         self._low = HIGH_WATER_BYTES // 4
         self._reading = True
@@ -87,6 +94,7 @@ class FlowTransport(asyncio.Transport):
 
     def readable(self) -> None:
         """Hand on what is there, unless reading is paused; throw it away once closing."""
+        self._look_for_urgent()
         while self._reading or self._closing:
             data = self._stream.read()
             if not data:
@@ -127,17 +135,17 @@ class FlowTransport(asyncio.Transport):
 
     # -- asyncio.Transport --------------------------------------------------------------------------------------------
 
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """"peername", "sockname", "flow" (the engine's number of it), and "urgent" (int, bytes; 0: nothing was urgent)."""
+        return self._urgent_at if name == "urgent" else super().get_extra_info(name, default)
+
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Queue `data`; nothing once closing.  Raises RuntimeError after `write_eof`."""
-        if self._eof_written:
-            raise RuntimeError("Cannot call write() after write_eof()")
-        if self._closing or self._stream.over or not data:
-            return
-        raw = bytes(data)
-        taken = 0 if self._buffer else self._stream.write(raw)
-        self._buffer += memoryview(raw)[taken:]
-        self._driver.kick()
-        self._pause_if_full()
+        self._queue(bytes(data), urgent=False)
+
+    def write_urgent(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """As `write`, and the last byte of `data` is urgent (a socket's MSG_OOB)."""
+        self._queue(bytes(data), urgent=True)
 
     def write_eof(self) -> None:
         """End our side after what is queued."""
@@ -226,8 +234,18 @@ class FlowTransport(asyncio.Transport):
             self._fail(error)
             return None
 
+    def _look_for_urgent(self) -> None:
+        ahead = self._stream.urgent
+        if not ahead or self._urgent_at == self._received_bytes + ahead:
+            return
+        self._urgent_at = self._received_bytes + ahead
+        told = getattr(self._protocol, "urgent_received", None)
+        if told is not None and not self._closing:
+            self._attempt(told, ahead)
+
     def _received(self, data: bytes) -> None:
         protocol = self._protocol
+        self._received_bytes += len(data)
         if isinstance(protocol, asyncio.BufferedProtocol):
             self._attempt(_fill, protocol, data)
         elif isinstance(protocol, asyncio.Protocol):
@@ -237,12 +255,25 @@ class FlowTransport(asyncio.Transport):
         self.readable()
         self._driver.kick()
 
+    def _queue(self, raw: bytes, *, urgent: bool) -> None:
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._closing or self._stream.over or not raw:
+            return
+        taken = 0 if self._buffer else self._stream.write(raw, urgent=urgent)
+        self._buffer += memoryview(raw)[taken:]
+        if urgent and taken < len(raw):
+            self._urgent = len(self._buffer)
+        self._driver.kick()
+        self._pause_if_full()
+
     def _flush(self) -> None:
         """Hand the engine what it takes; when that is all, the end that was asked for."""
         while self._buffer and not self._stream.over:
-            piece = bytes(memoryview(self._buffer)[:PIECE_BYTES])
-            taken = self._stream.write(piece)
+            piece = bytes(memoryview(self._buffer)[: min(PIECE_BYTES, self._urgent or PIECE_BYTES)])
+            taken = self._stream.write(piece, urgent=len(piece) == self._urgent)
             del self._buffer[:taken]
+            self._urgent = max(self._urgent - taken, 0)
             if taken < len(piece):
                 break
         if not self._buffer and (self._eof_written or self._closing):

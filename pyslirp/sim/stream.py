@@ -54,6 +54,13 @@ class Stream:
         return 0
 
     @property
+    def urgent(self) -> int:
+        """Bytes to be read up to the other side's last urgent one, that one included; 0: none."""
+        with self._while_it_lasts():
+            return self._core.stream_urgent(self.handle)
+        return 0
+
+    @property
     def waiting_bytes(self) -> int:
         """Written, and not acknowledged yet."""
         with self._while_it_lasts():

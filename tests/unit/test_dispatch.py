@@ -58,7 +58,7 @@ class FakeCore:
     def stream_read(self, _flow: int, _most: int, _now: int) -> bytes:
         return self.unread.pop(0) if self.unread else b""
 
-    def stream_write(self, _flow: int, data: bytes) -> int:
+    def stream_write(self, _flow: int, data: bytes, _urgent: bool = False) -> int:
         taken = min(len(data), self.room)
         self.room -= taken
         self.written += data[:taken]

@@ -32,10 +32,14 @@ class FakeCore:
         self.told.append(("read", most, now))
         return b"data"
 
-    def stream_write(self, flow: int, data: bytes) -> int:
+    def stream_write(self, flow: int, data: bytes, urgent: bool = False) -> int:
         self._find(flow)
-        self.told.append(("write", data))
+        self.told.append(("write urgent" if urgent else "write", data))
         return 3
+
+    def stream_urgent(self, flow: int) -> int:
+        self._find(flow)
+        return 5
 
     def stream_finish(self, flow: int) -> None:
         self._find(flow)
@@ -76,10 +80,13 @@ def conversation(core: FakeCore) -> ServedDatagrams:
 
 def test_a_stream_reads_writes_and_ends(core: FakeCore, stream: ServedStream) -> None:
     assert stream.read(100) == b"data"
+    assert stream.urgent == 5
     assert stream.write(b"more") == 3
+    assert stream.write(b"now", urgent=True) == 3
     stream.finish()
     stream.abort()
-    assert core.told == [("read", 100, NOW), ("write", b"more"), ("finish",), ("close", NOW)]
+    told = [("read", 100, NOW), ("write", b"more"), ("write urgent", b"now"), ("finish",), ("close", NOW)]
+    assert core.told == told
 
 
 def test_a_stream_is_finished_once(core: FakeCore, stream: ServedStream) -> None:
@@ -93,6 +100,7 @@ def test_a_stream_is_finished_once(core: FakeCore, stream: ServedStream) -> None
 def test_a_stream_whose_end_has_not_been_told_yet_fails_nothing(core: FakeCore, stream: ServedStream) -> None:
     core.there = False
     assert stream.read() == b""
+    assert stream.urgent == 0
     assert stream.write(b"x") == 0
     stream.finish()
     stream.abort()
@@ -102,6 +110,7 @@ def test_a_stream_whose_end_has_not_been_told_yet_fails_nothing(core: FakeCore, 
 def test_a_stream_that_is_over_asks_nothing(core: FakeCore, stream: ServedStream) -> None:
     stream.over = True
     assert stream.read() == b""
+    assert stream.urgent == 0
     with pytest.raises(ClosedError):
         stream.write(b"x")
     stream.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from pyslirp.loops.transport import FlowTransport
 
 
 class FakeStream:
-    """The engine's side of a stream: it has `unread` for us, and room for `room` bytes."""
+    """The engine's side of a stream: it has `unread` for us, and room for `room` bytes; `marks` are its urgent bytes' ends."""
 
     flow = 7
     guest = Endpoint(IPv4Address("10.0.2.15"), 40000)
@@ -23,16 +24,22 @@ class FakeStream:
         self.over = False
         self.unread: list[bytes] = []
         self.room = 1 << 30
+        self.urgent = 0
         self.written = bytearray()
+        self.marks: list[int] = []
         self.calls: list[str] = []
 
     def read(self) -> bytes:
-        return self.unread.pop(0) if self.unread else b""
+        data = self.unread.pop(0) if self.unread else b""
+        self.urgent = max(self.urgent - len(data), 0)
+        return data
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, *, urgent: bool = False) -> int:
         taken = min(self.room, len(data))
         self.room -= taken
         self.written += data[:taken]
+        if urgent and taken == len(data):
+            self.marks.append(len(self.written))
         return taken
 
     def finish(self) -> None:
@@ -71,6 +78,9 @@ class Recorder(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._told("data_received", data)
+
+    def urgent_received(self, ahead: int) -> None:
+        self._told("urgent_received", ("urgent", ahead))
 
     def eof_received(self) -> bool:
         self._told("eof_received", "eof")
@@ -117,3 +127,16 @@ class Line:
         """Let the loop do what is to be done at once."""
         for _ in range(3):
             await asyncio.sleep(0)
+
+
+Scenario = Callable[[], Coroutine[Any, Any, None]]
+
+
+def scenario(test: Scenario) -> Callable[[], None]:
+    """A test that runs in a loop of its own."""
+
+    def run() -> None:
+        asyncio.run(test())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run

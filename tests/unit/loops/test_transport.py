@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import pytest
@@ -12,20 +11,7 @@ import pytest
 from pyslirp.engine.core import core as engine
 from pyslirp.loops import transport as transport_module
 from pyslirp.loops.transport import HIGH_WATER_BYTES, FlowTransport, error_of
-from tests.unit.loops.fake_stream import Line, Recorder
-
-Scenario = Callable[[], Coroutine[Any, Any, None]]
-
-
-def scenario(test: Scenario) -> Callable[[], None]:
-    """A test that runs in a loop of its own."""
-
-    def run() -> None:
-        asyncio.run(test())
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
+from tests.unit.loops.fake_stream import Line, Recorder, scenario
 
 # -- connecting --------------------------------------------------------------------------------------------------------
 
@@ -190,6 +176,35 @@ async def test_a_buffered_protocol_without_room_has_failed() -> None:
 
 
 @scenario
+async def test_a_protocol_is_told_how_far_ahead_the_urgent_byte_is() -> None:
+    line = Line()
+    for _ in range(2):
+        line.stream.unread, line.stream.urgent = [b"one"], 5
+        line.transport.readable()
+        line.stream.unread = [b"two"]
+        line.transport.readable()
+        assert line.calls[-3:] == [("urgent", 5), b"one", b"two"], "once, and at its place"
+    assert line.transport.get_extra_info("urgent") == 11
+    line.transport.pause_reading()
+    line.stream.unread, line.stream.urgent = [b"one"], 1
+    line.transport.readable()
+    assert line.calls[6:] == [("urgent", 1)], "whether or not it wants bytes"
+    line.transport.close()
+    line.stream.urgent = 5
+    line.transport.readable()
+    assert line.calls[7:] == []
+
+
+@scenario
+async def test_urgent_data_are_bytes_to_a_protocol_that_does_not_ask() -> None:
+    line = Line(Buffered(8))
+    line.stream.unread, line.stream.urgent = [b"one"], 2
+    line.transport.readable()
+    assert bytes(cast("Buffered", line.transport.get_protocol()).received) == b"one"
+    assert line.transport.get_extra_info("urgent") == 2
+
+
+@scenario
 async def test_half_closed_by_the_guest_it_stays_open_for_a_protocol_that_wants_it() -> None:
     line = Line()
     line.transport.finished()
@@ -291,6 +306,23 @@ async def test_all_kinds_of_bytes_may_be_written() -> None:
     line.transport.writelines([b"j", b"k"])
     line.transport.write(b"")
     assert line.stream.written == b"0123456789abcdefghijk"
+
+
+@scenario
+async def test_an_urgent_byte_keeps_its_place_behind_what_waits() -> None:
+    line = Line()
+    line.transport.write_urgent(b"now")
+    assert line.stream.marks == [3]
+    line.stream.room = 2
+    line.transport.write(b"four")
+    line.transport.write_urgent(b"fi!")
+    line.transport.write(b"after")
+    line.stream.room = 4
+    line.transport.writable()
+    assert (bytes(line.stream.written), line.stream.marks) == (b"nowfourfi", [3])
+    line.stream.room = 1 << 20
+    line.transport.writable()
+    assert (bytes(line.stream.written), line.stream.marks) == (b"nowfourfi!after", [3, 10])
 
 
 @scenario

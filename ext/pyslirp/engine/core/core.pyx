@@ -30,7 +30,7 @@ from pyslirp.engine.core.world cimport (
     ADDRESSES_MAX, CLAIMS_MAX, FLOWS_MAX, World, addr_is_link_local, addr_is_zero, world_owns)
 from pyslirp.engine.protocols.tcp.congestion cimport CongestionKind
 from pyslirp.engine.protocols.tcp.tcb cimport END_SHUTDOWN, Tcp
-from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_write
+from pyslirp.engine.protocols.tcp.relay cimport tcp_read, tcp_readable, tcp_unsound, tcp_urgent, tcp_write
 from pyslirp.engine.protocols.udp cimport DatagramPeer, datagram_deadline
 from pyslirp.engine.stores.byte_queue cimport bq_length
 from pyslirp.engine.stores.chunks cimport CHUNK_BYTES
@@ -348,6 +348,11 @@ cdef class Core:
             flow_dirty(self.w, self.find(flow))
         return taken
 
+    def stream_urgent(self, flow: int) -> int:
+        """Bytes that are still to be read up to the guest's last urgent one, that one included (RFC 9293 3.8.5); 0: none is
+        urgent.  More than have come where the guest says so ahead; KIND_READABLE comes when it does."""
+        return tcp_urgent(self.stream(flow))
+
     def stream_waiting(self, flow: int) -> int:
         """Bytes written and not yet acknowledged by the guest."""
         return bq_length(&self.stream(flow).snd.queue)
@@ -529,7 +534,8 @@ cdef dict _describe(Flow *flow):
         out.update(state=TCP_STATES[t.state], receive_queue=bq_length(&t.rcv.queue), send_queue=bq_length(&t.snd.queue),
                    receive_limit=t.rcv.limit, ecn=bool(t.ecn.agreed), user_timeout=t.user_timeout, srtt=t.rtt.srtt, cwnd=t.cc.window.cwnd,
                    ssthresh=t.cc.window.ssthresh, pace=t.cc.window.pace, snd_wnd=t.snd.wnd, rcv_wnd=t.rcv.adv - t.rcv.nxt,
-                   mss=t.snd.mss, sack=bool(t.sack), timestamps=bool(t.timestamps), in_flight=t.snd.nxt - t.snd.una)
+                   mss=t.snd.mss, sack=bool(t.sack), timestamps=bool(t.timestamps), in_flight=t.snd.nxt - t.snd.una,
+                   urgent=tcp_urgent(t))
     else:
         peer = <DatagramPeer *>flow.body
         out.update(state="denied" if peer.denied else "open", host=_raw(&peer.host), host_port=peer.host_port,

@@ -203,6 +203,7 @@ def test_a_flow_is_described() -> None:
         "send_queue": 0,
         "sack": False,
         "timestamps": False,
+        "urgent": 0,
     }
     net.host.attach(flow, net.now, tag=99)
     assert net.core.flow(flow)["tag"] == 99

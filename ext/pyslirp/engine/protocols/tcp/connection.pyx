@@ -7,7 +7,7 @@ the far server are the host kernel's.  What couples the two is flow control: a w
 what the host takes, the host is read only for what the guest takes; the ends: FIN becomes shutdown(SHUT_WR) once all
 bytes before it are delivered, the host's end of stream becomes FIN, a reset on one side is a reset on the other; and
 urgent data: the byte before the guest's urgent pointer (as everybody counts it, RFC 6093 section 3.1) goes out with MSG_OOB,
-the host's mark becomes an urgent pointer, and to a Python handler it is a byte like any other.
+the host's mark becomes an urgent pointer, and a Python handler is told where in the stream it is.
 
 Asked for, not offered: explicit congestion notification (RFC 3168; ecn.pyx) and a user timeout (RFC 5482).
 
@@ -373,6 +373,7 @@ cdef void _take_urgent(Tcp *t, const Packet *p, u64 seq) noexcept nogil:
     """RFC 9293 3.10.7.4 sixth."""
     if p.tcp_flags & TCP_URG and p.urgent and seq + p.urgent > t.rcv.nxt and seq + p.urgent - 1 > t.urgent_in:
         t.urgent_in = seq + p.urgent - 1
+        t.urgent_told = False
 
 
 cdef void _not_acceptable(TcpEnv *env, Flow *flow, Tcp *t, const Packet *p, const TcpOptions *o, u64 seq, u32 length, ns_t now) noexcept nogil:

@@ -10,5 +10,6 @@ cdef void tcp_expire(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil  
 # A handler's side.
 cdef i64 tcp_read(TcpEnv *env, Flow *flow, Tcp *t, u8 *into, u64 most, ns_t now) noexcept nogil
 cdef u64 tcp_readable(const Tcp *t) noexcept nogil
+cdef u64 tcp_urgent(const Tcp *t) noexcept nogil                                             # bytes up to the guest's urgent one, with it
 cdef u64 tcp_write(TcpEnv *env, Flow *flow, Tcp *t, const u8 *data, u64 length, bint urgent) noexcept nogil    # how many bytes were taken;
                                                                                                # urgent: the last of them is

@@ -5,7 +5,8 @@ the windows allow, acknowledge once, set the deadlines.  Nothing here looks at a
 done that.  A target that fails resets the connection in the same run.
 
 Urgent bytes.  The stream to the host is handed over up to the guest's urgent byte, then that byte by itself with MSG_OOB;
-the stream from the host stops at its mark, and what follows is the urgent byte.
+the stream from the host stops at its mark, and what follows is the urgent byte.  A handler reads it at its place in the stream and
+is told how far ahead it is (RFC 6093 section 6: in line).
 
 Back-pressure.  Towards the host: what a socket does not take waits in the receive queue, which closes the guest's window.
 Towards the guest: a full link refuses a segment (`blocked`), an unacknowledged queue stops the reading of the host.
@@ -58,13 +59,18 @@ cdef inline ns_t _seconds(i64 n) noexcept nogil:
 
 # -- bytes to and from the host ---------------------------------------------------------------------------------------
 
+cdef u64 tcp_urgent(const Tcp *t) noexcept nogil:
+    cdef u64 next = t.rcv.irs + 1 + t.rcv.queue.head
+    return t.urgent_in + 1 - next if t.urgent_in >= next else 0
+
+
 cdef u64 _before_urgent(Tcp *t, u64 length) noexcept nogil:
     """How many of the `length` bytes that are next for the host come before the urgent one."""
-    cdef u64 next = t.rcv.irs + 1 + t.rcv.queue.head
-    if t.urgent_in < next:                      # the host has it, or there is none
+    cdef u64 ahead = tcp_urgent(t)
+    if ahead == 0:                              # the host has it, or there is none
         t.urgent_in = 0
         return length
-    return min(length, t.urgent_in - next)
+    return min(length, ahead - 1)
 
 
 cdef void _drain_queue(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
@@ -114,8 +120,9 @@ cdef void _to_host(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
         t.rcv.ack_now = True
     if flow.socket != NULL:
         _drain_queue(env, flow, t, now)
-    elif flow.served and bq_length(&t.rcv.queue) and not t.read_told:
-        t.read_told = True
+    elif flow.served and (bq_length(&t.rcv.queue) and not t.read_told or tcp_urgent(t) and not t.urgent_told):
+        t.read_told = bq_length(&t.rcv.queue) != 0
+        t.urgent_told = True
         env.notify(env.ctx, flow, NOTICE_READABLE)
     if t.rcv.fin and not t.host_finished and bq_length(&t.rcv.queue) == 0 and not t.host_error:
         t.host_finished = True

@@ -117,7 +117,7 @@ cdef struct Tcp:
     ns_t at_life                # handshake limit, keepalive, 2MSL
     u32 tries                   # handshake retransmissions, or keepalive probes without an answer
     Ecn ecn
-    u64 urgent_in               # wide sequence number of the guest's last urgent byte, until the host has it; 0: none
+    u64 urgent_in               # wide sequence number of the guest's last urgent byte; 0: none (whether it is still due: tcp_urgent)
     u64 urgent_out              # SND.UP: one past the host's last urgent byte, until the guest has it; 0: none
     u32 mss_whole               # what the handshake gave, while the path carries less (path.pyx); 0: it carries all
     ns_t mss_until              # when that is tried again
@@ -135,5 +135,6 @@ cdef struct Tcp:
     bint host_ended             # recv said 0, or the handler has finished writing
     bint host_finished          # we have shut its writing side down, or told the handler
     bint read_told              # the handler has been told that there is something to read
+    bint urgent_told            # and that `urgent_in` has moved
     bint write_told             # the handler waits for room
     bint blocked                # the last emit failed: on the list of those to run when the link drains
