@@ -52,13 +52,17 @@ def verdict(rig: Rig, punt: Punt) -> None:
             rig.engine.core.deny(flow, kinds.REFUSE_PROHIBITED, rig.engine.now())
 
 
-def packet_of_guest(protocol: int, payload: bytes, ttl: int) -> bytes:
-    return bytes(dpkt.ip.IP(src=GUEST[12:], dst=FAR.packed, p=protocol, ttl=ttl, data=payload))
+def packet_of_guest(protocol: int, payload: bytes, ttl: int, tos: int = 0) -> bytes:
+    return bytes(dpkt.ip.IP(src=GUEST[12:], dst=FAR.packed, p=protocol, ttl=ttl, tos=tos, data=payload))
 
 
-def segment(port: int = 80, flags: int = dpkt.tcp.TH_SYN, source_port: int = 4000) -> bytes:
+def segment(
+    port: int = 80, flags: int = dpkt.tcp.TH_SYN, source_port: int = 4000, seq: int = 1000, ack: int = 0, data: bytes = b""
+) -> bytes:
     """TCP with its checksum, as the guest sends it."""
-    made = bytearray(bytes(dpkt.tcp.TCP(sport=source_port, dport=port, seq=1000, flags=flags, win=65535)))
+    made = bytearray(
+        bytes(dpkt.tcp.TCP(sport=source_port, dport=port, seq=seq, ack=ack, flags=flags, win=65535, data=data))
+    )
     pseudo = GUEST[12:] + FAR.packed + struct.pack("!HH", TCP, len(made))
     made[16:18] = struct.pack("!H", dpkt.in_cksum(pseudo + bytes(made)))
     return bytes(made)
@@ -70,15 +74,21 @@ def send(rig: Rig, packet: bytes) -> None:
     rig.handle(rig.engine.process())
 
 
-def next_icmp(rig: Rig) -> tuple[bytes, dpkt.icmp.ICMP]:
-    """The next ICMP message that the guest gets, and from whom."""
+def next_packet(rig: Rig, protocol: int) -> dpkt.ip.IP:
+    """The next one of this kind that the guest gets."""
     while True:
         rig.handle(rig.engine.process())
         for frame in rig.guest.frames():
             ip = dpkt.ethernet.Ethernet(frame).data
-            if isinstance(ip, dpkt.ip.IP) and ip.p == ICMP:
-                return ip.src, ip.data
+            if isinstance(ip, dpkt.ip.IP) and ip.p == protocol:
+                return ip
         rig.handle(rig.engine.run(20_000_000))
+
+
+def next_icmp(rig: Rig) -> tuple[bytes, dpkt.icmp.ICMP]:
+    """The next ICMP message that the guest gets, and from whom."""
+    ip = next_packet(rig, ICMP)
+    return ip.src, ip.data
 
 
 def icmp_about(packet: bytes, kind: int, code: int) -> bytes:
@@ -116,6 +126,32 @@ def tcp_hops(wire: Wire) -> None:
         assert (source, message.type) == (ROUTER.packed, TIME_EXCEEDED)
         assert struct.unpack_from("!HHI", bytes(message), 28) == (4000 + ttl, 80, 1000)
     assert rig.engine.snapshot()["sockets"] == 0
+
+
+def tcp_marks(wire: Wire) -> None:
+    """The Differentiated Services field of the guest's SYN is that of ours."""
+    rig = Rig(verdict)
+    for port, tos in enumerate((0xB8, 0x2B, 0)):
+        send(rig, packet_of_guest(TCP, segment(source_port=4000 + port), 64, tos))
+        left = dpkt.ip.IP(wire.wait())
+        assert (left.data.dport, left.tos) == (80, tos & 0xFC)
+
+
+def tcp_marks_over_ipv6(wire: Wire) -> None:
+    """Whatever the guest's own family is, and as the guest changes its mind."""
+    del wire
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+
+        def to_loopback(rig: Rig, punt: Punt) -> None:
+            rig.engine.connect_stream(punt[1], ip_address("::1").packed, listening.getsockname()[1], 0)
+
+        rig = Rig(to_loopback)
+        with sharing_the_socket(rig, packet_of_guest(TCP, segment(), 64, 0xB8)) as ours:
+            assert ours.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) == 0xB8
+            syn_ack = next_packet(rig, TCP).data
+            data = segment(flags=dpkt.tcp.TH_ACK, seq=1001, ack=syn_ack.seq + 1, data=b"quiet now")
+            send(rig, packet_of_guest(TCP, data, 64, 0x20))
+            assert ours.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) == 0x20
 
 
 def tcp_unreachable(wire: Wire) -> None:
@@ -248,8 +284,8 @@ def too_big_for_the_way(wire: Wire) -> None:
 
 
 CASES = [
-    too_big_for_the_way, udp_hops, tcp_hops, tcp_unreachable, an_error_without_its_errno, over_without_a_reason,
-    tcp_unanswered, echo, echo_not_permitted,
+    too_big_for_the_way, udp_hops, tcp_hops, tcp_marks, tcp_marks_over_ipv6, tcp_unreachable,
+    an_error_without_its_errno, over_without_a_reason, tcp_unanswered, echo, echo_not_permitted,
 ]  # fmt: skip
 
 

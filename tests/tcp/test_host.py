@@ -74,6 +74,21 @@ def test_an_urgent_pointer_counts_at_a_closed_window(probe: bytes) -> None:
     assert net.host.take() == [("send", socket, b"ab"), ("urgent", socket, ord("!")), ("send", socket, b"cd")]
 
 
+def test_what_the_guest_marks_leaves_the_host_marked() -> None:
+    """RFC 9293 3.9.1.9: a change of mind too.  ECN's bits are the hop's own (RFC 3168), and what is no data says nothing."""
+    net = Net()
+    client = Client(net.guest())
+    flow, socket = client.attach()
+    net.host.take()
+    client.send(ACK, b"ab", tos=0xB8 | 2)
+    client.send(ACK, b"cd", tos=0xB8)
+    client.send(ACK, tos=0x20)
+    assert net.host.take() == [("ds", socket, 0xB8), ("send", socket, b"ab"), ("send", socket, b"cd")]
+    client.send(ACK, b"ef", tos=1)
+    assert net.host.take() == [("ds", socket, 0), ("send", socket, b"ef")]
+    assert state(net, flow) == "ESTABLISHED"
+
+
 def test_the_hosts_urgent_byte_has_a_pointer_behind_it() -> None:
     net = Net()
     client = Client(net.guest())

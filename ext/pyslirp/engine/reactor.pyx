@@ -45,7 +45,7 @@ from pyslirp.engine.edge.hostsock cimport (
     HOST_STREAM, STALL_UNKNOWN, HostSocket, host_close, host_find, hosts_close, hosts_open)
 from pyslirp.engine.edge.hoststream cimport (
     stream_adopt, stream_at_mark, stream_connect, stream_event, stream_finish, stream_inbound, stream_recv, stream_send,
-    stream_send_urgent)
+    stream_send_urgent, stream_set_ds)
 from pyslirp.engine.edge.linkfd cimport (
     FRAMING_OFFLOAD, FRAMING_OFFLOAD_UDP, FRAMING_PACKET, FRAMING_STREAM, link_attach, link_detach, link_event, links_area_full,
     links_close, links_open, links_trim, links_write)
@@ -118,6 +118,7 @@ cdef class Engine:
         self.w.tcp.host.send = stream_send
         self.w.tcp.host.recv = stream_recv
         self.w.tcp.host.send_urgent = stream_send_urgent
+        self.w.tcp.host.set_ds = stream_set_ds
         self.w.tcp.host.at_mark = stream_at_mark
         self.w.tcp.host.finish = stream_finish
         self.w.tcp.host.close = host_close

@@ -66,6 +66,10 @@ cdef bint _at_mark(void *ctx, void *socket) noexcept with gil:
     return (<FakeHost>ctx).marks.get(_number(socket)) == 0
 
 
+cdef void _set_ds(void *ctx, void *socket, u8 ds) noexcept with gil:
+    (<FakeHost>ctx).calls.append(("ds", _number(socket), ds))
+
+
 cdef void _finish(void *ctx, void *socket) noexcept with gil:
     (<FakeHost>ctx).calls.append(("finish", _number(socket)))
 
@@ -101,6 +105,10 @@ cdef bint _no_mark(void *ctx, void *socket) noexcept nogil:
     return False
 
 
+cdef void _no_ds(void *ctx, void *socket, u8 ds) noexcept nogil:
+    pass
+
+
 cdef void _no_finish(void *ctx, void *socket) noexcept nogil:
     pass
 
@@ -120,7 +128,7 @@ cdef class FakeHost:
     """The host of `core`.
 
     calls: what the core has asked for, in order, as tuples:
-        ("send", socket, bytes)  ("urgent", socket, byte)  ("finish", socket)  ("close", socket, abort)
+        ("send", socket, bytes)  ("urgent", socket, byte)  ("ds", socket, field)  ("finish", socket)  ("close", socket, abort)
         ("send_to", socket, address, port, ttl, tos, bytes), and the source where one is told
     errors: errno that "send", "urgent", "recv" or "send_to" fails with while it is in there.
     sockets: the open ones, with the bytes that wait to be read from each.
@@ -148,6 +156,7 @@ cdef class FakeHost:
         ops.send = _send
         ops.recv = _recv
         ops.send_urgent = _send_urgent
+        ops.set_ds = _set_ds
         ops.at_mark = _at_mark
         ops.finish = _finish
         ops.close = _close
@@ -162,6 +171,7 @@ cdef class FakeHost:
         ops.send = _no_send
         ops.recv = _no_send
         ops.send_urgent = _no_urgent
+        ops.set_ds = _no_ds
         ops.at_mark = _no_mark
         ops.finish = _no_finish
         ops.close = _no_close

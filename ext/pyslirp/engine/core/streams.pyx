@@ -43,6 +43,7 @@ from pyslirp.engine.tables.flow cimport (
 
 cdef enum:
     ISN_TICK_NS = 4000          # RFC 6528: the clock part of an ISN advances every 4 microseconds
+    DS_BITS = 0xfc              # of the TOS or traffic class; the others are for congestion (RFC 2474 section 3, RFC 3168)
     ISN_GAP = 65536             # between the numbers of a connection and of its successor out of TIME_WAIT
 
 
@@ -167,10 +168,19 @@ cdef void _opened_by_guest(World *w, const FlowKey *key, const Packet *p, u32 po
     if flow.body == NULL:
         flow_kill(w, flow, -1)
         return
+    flow.ds = p.tos & DS_BITS
     count(&w.counters, TCP_OPENED_BY_GUEST)
     flow_half_open(w, flow)
     tcp_hold(&w.tcp, flow, <Tcp *>flow.body, p, w.now)
     flow_punt(w, flow, port)
+
+
+cdef inline void _take_ds(World *w, Flow *flow, const Packet *p) noexcept nogil:
+    """RFC 9293 3.9.1.9: what the guest has marked leaves the host marked.  (What is no data says little: resets carry none.)"""
+    if p.payload_bytes and p.tos & DS_BITS != flow.ds:
+        flow.ds = p.tos & DS_BITS
+        if flow.socket != NULL:
+            w.tcp.host.set_ds(w.tcp.host.ctx, flow.socket, flow.ds)
 
 
 cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil:
@@ -187,6 +197,7 @@ cdef void stream_input(World *w, const Packet *p, u32 port) noexcept nogil:
         flow = NULL
     if flow != NULL:
         flow.last_from_guest = w.now
+        _take_ds(w, flow, p)
         tcp_input(&w.tcp, flow, <Tcp *>flow.body, p, w.now)
         flow_dirty(w, flow)
         return

@@ -22,4 +22,5 @@ cdef i64 stream_send(void *hosts, void *socket, const Piece *pieces, int count) 
 cdef i64 stream_recv(void *hosts, void *socket, const Piece *pieces, int count) noexcept nogil
 cdef i64 stream_send_urgent(void *hosts, void *socket, u8 byte) noexcept nogil
 cdef bint stream_at_mark(void *hosts, void *socket) noexcept nogil
+cdef void stream_set_ds(void *hosts, void *socket, u8 ds) noexcept nogil
 cdef void stream_finish(void *hosts, void *socket) noexcept nogil

@@ -36,7 +36,7 @@ from pyslirp.engine.base.piece cimport Piece
 from pyslirp.engine.base.status cimport HOST_ERROR, HOST_NO_DESCRIPTORS
 from pyslirp.engine.base.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from pyslirp.engine.base.sys.inet cimport (
-    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_UNICAST_HOPS, IP_TTL)
+    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_TCLASS, IPV6_UNICAST_HOPS, IP_TOS, IP_TTL)
 from pyslirp.engine.base.sys.ioctl cimport SIOCATMARK, ioctl
 from pyslirp.engine.base.sys.socket cimport (
     AF_INET, AF_INET6, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
@@ -74,6 +74,12 @@ cdef void _set(int fd, int level, int name, int value) noexcept nogil:
     setsockopt(fd, level, name, &value, sizeof(int))
 
 
+cdef void _set_ds(int fd, bint v6, u8 ds) noexcept nogil:
+    _set(fd, IPPROTO_IP, IP_TOS, ds)            # one for IPv6 may be connected over IPv4 (mapped)
+    if v6:
+        _set(fd, IPPROTO_IPV6, IPV6_TCLASS, ds)
+
+
 cdef void _set_up(int fd) noexcept nogil:
     _set(fd, IPPROTO_TCP, TCP_NODELAY, 1)       # the guest's TCP has done its own waiting (RFC 9293 3.7.4)
     _set(fd, SOL_SOCKET, SO_OOBINLINE, 1)       # an urgent byte stays in the stream (RFC 6093)
@@ -105,6 +111,8 @@ cdef int stream_connect(HostSockets *h, Flow *flow, const Addr *to, u16 port, u6
         _set(fd, IPPROTO_IPV6 if v6 else IPPROTO_IP, IPV6_UNICAST_HOPS if v6 else IP_TTL, flow.ttl)
         if flow.ttl < TRACE_TTL:
             errqueue_enable(fd, v6, True)
+    if flow.ds:
+        _set_ds(fd, v6, flow.ds)
     error = host_bind(h, fd, v6)
     if not error and connect(fd, &name.any, length) < 0:
         error = errno
@@ -155,6 +163,8 @@ cdef int stream_adopt(HostSockets *h, Flow *flow, int fd, u64 tag) noexcept nogi
     s = _take_over(h, fd, &error)
     if s == NULL:
         return _refuse(h, flow, error)
+    if flow.ds:
+        _set_ds(fd, s.v6, flow.ds)
     s.flow = flow.slab.handle
     flow.awaited = True                         # there may be a command behind it
     stream_attach(h.world, flow, s, tag)
@@ -306,6 +316,10 @@ cdef i64 stream_send_urgent(void *hosts, void *socket, u8 byte) noexcept nogil:
 cdef bint stream_at_mark(void *hosts, void *socket) noexcept nogil:
     cdef int mark = 0
     return ioctl((<HostSocket *>socket).fd, SIOCATMARK, &mark) == 0 and mark != 0
+
+
+cdef void stream_set_ds(void *hosts, void *socket, u8 ds) noexcept nogil:
+    _set_ds((<HostSocket *>socket).fd, (<HostSocket *>socket).v6, ds)
 
 
 cdef void stream_finish(void *hosts, void *socket) noexcept nogil:

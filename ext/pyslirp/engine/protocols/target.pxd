@@ -17,6 +17,8 @@ cdef struct HostOps:
     i64 (*send_urgent)(void *ctx, void *socket, u8 byte) noexcept nogil
     # Is the next byte to be read the urgent one (SIOCATMARK)?
     bint (*at_mark)(void *ctx, void *socket) noexcept nogil
+    # What is sent from now on carries this Differentiated Services field (RFC 2474; its lower two bits are 0).
+    void (*set_ds)(void *ctx, void *socket, u8 ds) noexcept nogil
     # No more will be sent: shutdown(SHUT_WR).
     void (*finish)(void *ctx, void *socket) noexcept nogil
     # The socket is no longer wanted; abort: the peer is to see a reset (SO_LINGER 0).  `socket` is dead afterwards.

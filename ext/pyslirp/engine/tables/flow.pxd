@@ -56,6 +56,7 @@ cdef struct Flow:
     bint served                 # the target is a Python handler, not a host socket
     bint awaited                # somebody in Python waits for its end, whether flows are observed or not
     u8 ttl                      # of the guest's first packet
+    u8 ds                       # TCP: Differentiated Services field of the guest's SYN, and then of its latest data
     bint counted                # in its neighbour's `flows`
     u16 link                    # the port that it is charged to
     u32 link_serial             # which of that port's lives; 0: it is charged to none
