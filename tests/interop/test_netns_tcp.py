@@ -193,6 +193,19 @@ def test_a_host_that_has_gone_without_a_word_is_found(net: Network) -> None:
             router.run(f"ip route del blackhole {FAR}").check()
 
 
+@pytest.mark.pyslirp
+def test_a_guest_whose_mac_address_has_changed_is_found(net: Network) -> None:
+    """Linux tells nobody (arp_notify is off), and a guest that is only sent to would never be heard of again."""
+    guest, host = to_host(net)
+    exchange([(guest, host, b"before")], close=False)
+    device = f"ip link set {net.guest.interface} address"
+    net.guest.run(f"{device} 52:54:00:99:99:99").check()
+    try:
+        exchange([(host, guest, noise(MIB))])
+    finally:
+        net.guest.run(f"{device} {net.guest.mac} && busybox ping -c 1 -W 3 {GATEWAY}").check()
+
+
 @pytest.mark.incumbent("slirp4netns", "sends it to the real network")
 def test_unclaimed_address_of_the_virtual_net(net: Network) -> None:
     """An address of the guests' net that nobody has is unreachable, even if the host's own network has it."""

@@ -6,7 +6,7 @@ import dpkt
 import pytest
 
 from pyslirp.engine.core import core
-from tests.unit.engine.core.guest import FAR, Guest, Net, ip
+from tests.unit.engine.core.guest import FAR, GATEWAY, MAC, Guest, Net, ip
 from tests.unit.engine.core.test_streams import ACK, FIN, RST, SYN, Client, state
 
 WIDE = bytes([2, 4, 5, 180, 1, 3, 3, 10, 4, 2, 1, 1])  # MSS 1460, window scale 10, SACK
@@ -264,3 +264,52 @@ def test_what_is_sacked_behind_a_hole_does_not_count_as_waiting() -> None:
     client.send(ACK, ack=first, options=bytes([1, 1, 5, 10]) + b"".join(edges))
     net.run()
     assert sum(len(segment.data) for segment in client.hear()) > 512 << 10
+
+
+# -- a guest that answers no more: RFC 9293 MUST-20 --------------------------------------------------------------------
+
+
+def kinds(guest: Guest, seconds: float) -> list[int]:
+    """The ether types of what comes in this time."""
+    found: list[int] = []
+    for _ in range(round(seconds * 100)):
+        guest.net.wait(0.01)
+        found += [int.from_bytes(frame[12:14]) for frame in guest.frames()]
+    return found
+
+
+ARP, IPV4 = 0x0806, 0x0800
+
+
+def test_a_guest_that_answers_no_more_is_asked_for() -> None:
+    """From the third repetition on, once for each and at most once a second; found elsewhere, it gets the next one there."""
+    net = Net()
+    guest = net.guest()
+    flow = Client(guest).establish()
+    net.core.stream_write(flow, b"are you there?")
+    sent = kinds(guest, 10)
+    assert sent.count(IPV4) >= 5
+    first = sent.index(ARP)
+    assert sent[:first].count(IPV4) == 3, "the first, and two repetitions"
+    assert 1 < sent.count(ARP) <= sent[first:].count(IPV4)
+    guest.mac = bytes.fromhex("5254000000ff")
+    guest.arp(GATEWAY, operation=2, to=MAC)
+    net.wait(10)
+    assert {frame[:6] for frame in guest.frames() if frame[12:14] == b"\x08\x00"} == {guest.mac}
+
+
+def test_a_silent_guest_is_asked_for_before_it_is_given_up() -> None:
+    """Keepalive: the third probe that is not answered."""
+    net = Net()
+    guest = net.guest()
+    Client(guest).establish()
+    sent = kinds(guest, 7200 + 9 * 75 + 1)
+    assert sent == [IPV4] * 2 + [ARP, IPV4] * 7 + [IPV4]
+
+
+def test_many_flows_ask_once() -> None:
+    net = Net()
+    guest = net.guest()
+    for port in range(40000, 40050):
+        net.core.stream_write(Client(guest, source_port=port).establish(), b"are you there?")
+    assert kinds(guest, 10).count(ARP) <= 10

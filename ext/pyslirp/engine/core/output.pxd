@@ -19,6 +19,9 @@ cdef void out_arp_request(World *w, const Addr *target) noexcept nogil
 cdef void out_solicit(World *w, const Addr *target, const u8 *mac) noexcept nogil            # NS (RFC 4861); mac NULL: to everybody
 # NA for our address `target`, to the guest at `mac` or to the group `to`.
 cdef bint out_advertise(World *w, u32 port, const u8 *mac, const Addr *to, u8 flags, const Addr *target) noexcept nogil
+# Ask once more for the MAC address of a guest that does not answer; until it does, the one that is known holds.  (IPv6: RFC 4861
+# section 7.3 asks of itself.)
+cdef void out_doubt(World *w, const Addr *to) noexcept nogil
 cdef void out_recheck(World *w, ns_t when) noexcept nogil                    # neighbors_check is wanted no later than `when`
 # A UDP datagram, fragmented at the guest's MTU.  mac and port (>= 0) go past the neighbour table.
 cdef bint out_udp(World *w, const Addr *source, u16 source_port, const Addr *to, u16 to_port, u8 ttl, const u8 *payload, u32 length,

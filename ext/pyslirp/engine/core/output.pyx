@@ -205,6 +205,14 @@ cdef bint _ask(World *w, const Addr *next_hop) noexcept nogil:
     return False
 
 
+cdef void out_doubt(World *w, const Addr *to) noexcept nogil:
+    cdef const Addr *next_hop = world_next_hop(w, to)
+    cdef Neighbor *n = neighbor_find(&w.neighbors, next_hop, w.now) if addr_is4(next_hop) else NULL
+    if n != NULL and n.probes == 0 and w.now - n.asked >= neighbor_retry_ns():
+        n.asked = w.now
+        out_arp_request(w, next_hop)
+
+
 cdef bint out_resolve(World *w, const Addr *to) noexcept nogil:
     cdef const Addr *next_hop = world_next_hop(w, to)
     cdef Neighbor *n

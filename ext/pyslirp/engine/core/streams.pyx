@@ -16,7 +16,7 @@ from pyslirp.engine.codecs.quote cimport Quote
 from pyslirp.engine.core.flows cimport (
     DENY_RESET, DENY_SILENT, LINK_NONE, denial_code, flow_dirty, flow_half_open, flow_kill, flow_later, flow_new, flow_next_dirty,
     flow_oldest_half_open, flow_punt, flow_rearm, flow_wait, flow_whole)
-from pyslirp.engine.core.output cimport out_icmp_error
+from pyslirp.engine.core.output cimport out_doubt, out_icmp_error
 from pyslirp.engine.core.punts cimport (
     PUNT_CONNECTED, PUNT_FINISHED, PUNT_READABLE, PUNT_WRITABLE, Punt, PuntKind, punt_add)
 from pyslirp.engine.core.port cimport PORTS_MAX
@@ -65,11 +65,16 @@ cdef void _notify(void *ctx, Flow *flow, TcpNotice what) noexcept nogil:
         punt.tag = flow.tag
 
 
+cdef void _doubt(void *ctx, Flow *flow) noexcept nogil:
+    out_doubt(<World *>ctx, &flow.name[<int>GUEST_SIDE].key.guest)
+
+
 cdef void streams_init(World *w) noexcept nogil:
     w.tcp.ctx = w
     w.tcp.emit = out_segment
     w.tcp.burst = out_burst
     w.tcp.notify = _notify
+    w.tcp.doubt = _doubt
     w.tcp.counters = &w.counters
 
 

@@ -315,7 +315,7 @@ def test_what_was_lost_is_sent_again_in_segments() -> None:
     net.core.stream_write(client.flow, bytes(8000))
     net.run()
     assert [len(text) for text in texts(guest.frames())] == [8000]
-    net.wait(1.5)
+    net.wait(1)
     assert {len(text) for text in texts(guest.frames())} == {MSS}
 
 

@@ -130,12 +130,12 @@ def test_what_a_guest_acknowledges_before_it_has_fetched_it_stays_charged_to_it(
 def test_a_repetition_is_sent_from_the_same_bytes(reader: Reader) -> None:
     reader.feed(PATTERN[:4000])
     for _ in range(3):
-        reader.net.wait(2)
+        reader.net.wait(0.4)
     reader.feed(PATTERN[4000:6000])  # the rest of the chunk is filled while its start waits
     assert reader.buffers() == CHUNK
     assert len(reader.hear()) > 1
     reader.acknowledge(4000)
-    reader.net.wait(1)
+    reader.net.wait(0.3)
     reader.hear()
     assert reader.read == PATTERN[:6000]
 

@@ -50,6 +50,7 @@ cdef enum:
     PIECES_FROM_HOST = 64       # of one recvmsg: 1 MiB
     READ_PER_RUN = 1048576      # bytes of one flow read from the host in one run, as many as a link holds: the others wait no longer
     NOT_SENT_MAX = 1048576      # bytes read from the host that wait to be sent; few large reads cost the host fewer ACKs
+    R1 = 3                      # times that something is said again before the network is asked (RFC 9293 3.8.3)
     QUANTUM_MS = 1              # what a paced flow sends at once: fewer wake-ups, and bursts that any queue takes
 
 
@@ -407,6 +408,12 @@ cdef ns_t _patience(const Tcp *t) noexcept nogil:
     return _seconds(min(max(t.user_timeout, <u32>USER_TIMEOUT_MIN), <u32>USER_TIMEOUT_MAX))
 
 
+cdef inline void _doubt(TcpEnv *env, Flow *flow, u32 unanswered) noexcept nogil:
+    """RFC 9293 MUST-20 (b): what is said again and again may go to a MAC address that the guest has no more."""
+    if unanswered >= R1:
+        env.doubt(env.ctx, flow)
+
+
 cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogil:
     # A guest that answers with a closed window is alive (RFC 9293 3.8.6.1): repetitions are its probes.
     cdef ns_t limit = _patience(t)
@@ -415,6 +422,7 @@ cdef void _retransmission_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noe
         tcp_abort(env, flow, t, END_TIMED_OUT, True, now)
         return
     recovery_timeout(env, t, now)
+    _doubt(env, flow, t.rtt.backoff)
     path_timeout(env, flow, t, now)
 
 
@@ -449,6 +457,7 @@ cdef void _persist_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept n
     if not snd_has_new(&t.snd):
         return                                  # it was memory that we waited for
     rtt_back_off(&t.rtt)
+    _doubt(env, flow, t.rtt.backoff)
     if t.snd.wnd:
         _output(env, flow, t, True, now)        # sender's SWS avoidance gives way (RFC 9293 3.8.6.2.1)
         return
@@ -488,6 +497,7 @@ cdef void _life_timeout(TcpEnv *env, Flow *flow, Tcp *t, ns_t now) noexcept nogi
         tcp_abort(env, flow, t, END_TIMED_OUT, True, now)
         return
     t.tries += 1
+    _doubt(env, flow, t.tries)
     count(env.counters, TCP_PROBE)
     tcp_send(env, flow, t, t.snd.una - 1, 0, TCP_ACK, now)
     t.at_life = now + _seconds(KEEPALIVE_INTERVAL_SECONDS)

@@ -62,6 +62,7 @@ cdef struct TcpEnv:
     # False: the link is full or the guest's MAC is not known yet; the connection will be run again when that changes.
     bint (*emit)(void *ctx, Flow *flow, const TcpSegment *segment) noexcept nogil
     void (*notify)(void *ctx, Flow *flow, TcpNotice what) noexcept nogil
+    void (*doubt)(void *ctx, Flow *flow) noexcept nogil         # the guest may be elsewhere: RFC 1122 3.3.1.4's negative advice
     u32 (*burst)(void *ctx, Flow *flow) noexcept nogil          # most payload bytes the link takes in one segment
     HostOps host
     Counters *counters
