@@ -133,6 +133,14 @@ DIFFERENCES: tuple[Difference, ...] = (
         ),
     ),
     Difference(
+        "a single segment",
+        "ack",
+        "RFC 9293 3.8.6.3 lets its ACK wait; for how many at the beginning it does not is up to each (Linux: quickack mode)",
+        lambda at, ours, linux: (
+            isinstance(at.step, Send) and ours is None and linux == at.step.end and at.ours_acked == at.step.seq
+        ),
+    ),
+    Difference(
         "a duplicate in part",
         "ack",
         "of bytes that have come with some before the next ones we tell in the next ACK; Linux at once (RFC 2883 wants it told)",
