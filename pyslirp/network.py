@@ -250,6 +250,7 @@ class Network:
         """Serve guests that connect to `ip`:`port`; `handler(reader, writer)` as with asyncio.start_server.
 
         An address inside the net becomes the network's own (ARP, ping); one outside is taken over for that port only.
+        `writer.get_extra_info` knows "peername", "sockname", "flow" (its number in `flows`) and "urgent" (loops/transport.py).
         Raises SlirpError where something is served there already, or a guest has the address.
         """
         stack, driver = self._stack_now(), self._driver_now()
