@@ -43,8 +43,8 @@ from pyslirp.engine.tables.flow cimport (
 
 cdef enum:
     ISN_TICK_NS = 4000          # RFC 6528: the clock part of an ISN advances every 4 microseconds
-    DS_BITS = 0xfc              # of the TOS or traffic class; the others are for congestion (RFC 2474 section 3, RFC 3168)
     ISN_GAP = 65536             # between the numbers of a connection and of its successor out of TIME_WAIT
+    DS_BITS = 0xfc              # of the TOS or traffic class; the others are for congestion (RFC 2474 section 3, RFC 3168)
 
 
 cdef void _notify(void *ctx, Flow *flow, TcpNotice what) noexcept nogil:
