@@ -40,9 +40,10 @@ class Conversation:
     def frame(
         self, flags: str, seq: int, payload: bytes = b"", *, ack: int = 1, window: int = 65535, urgent: int = 0
     ) -> bytes:
-        """A segment; numbers count from the initial ones."""
+        """A segment; numbers count from the initial ones.  Timestamps that were agreed on are later than the SYN's by one."""
         acked = ack + self.engine_isn if "." in flags else 0
-        options = self.options if "S" in flags else Options()
+        offered = self.options.timestamps
+        options = self.options if "S" in flags else Options(timestamps=offered and (offered[0] + 1, offered[1]))
         segment = Segment(flags, seq + GUEST_ISN, acked, window, payload, urgent, options)
         return build_frame(segment, self.way)
 

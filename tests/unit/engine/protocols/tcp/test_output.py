@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyslirp.sim.clock import MILLISECOND_NS
-from pyslirp.sim.segment import Options, Segment, build_frame
+from pyslirp.sim.segment import Options, Segment
 from tests.tcp.bench import GUEST_ISN, Bench, Conversation
 
 MSS = 1460
@@ -31,17 +31,8 @@ def established(offer: Options) -> Conversation:
     assert (syn_ack.options.mss, syn_ack.options.sack_permitted) == (MSS, offer.sack_permitted)
     assert (syn_ack.options.scale is None) == (offer.scale is None)
     assert echoed(syn_ack) == (None if offer.timestamps is None else 1000)
-    assert put(flow, 1) == []
+    assert flow.send(".", 1) == []
     return flow
-
-
-def put(flow: Conversation, seq: int, payload: bytes = b"") -> list[Segment]:
-    """A segment of the guest, with the timestamp that was agreed on."""
-    agreed = None if flow.options.timestamps is None else (1001, 0)
-    segment = Segment(
-        ".", seq + GUEST_ISN, 1 + flow.engine_isn, 65535, payload, 0, Options(timestamps=agreed)
-    )  # fmt: skip
-    return flow.bench.deliver(build_frame(segment, flow.way))
 
 
 def echoed(segment: Segment) -> int | None:
@@ -55,7 +46,7 @@ def test_timestamps_are_on_every_segment_or_on_none(offer: Options) -> None:
     flow.bench.core.stream_write(flow.handle, bytes(10 * MSS))
     flow.bench.core.run(flow.bench.now)
     sent = flow.bench.taken()
-    sent += put(flow, 101, bytes(10))
+    sent += flow.send(".", 101, bytes(10))
     expected = None if offer.timestamps is None else 1001
     assert {echoed(segment) for segment in sent} == {expected}
     assert max(len(segment.payload) for segment in sent) == MSS - (0 if offer.timestamps is None else 12)
@@ -65,7 +56,7 @@ def test_timestamps_are_on_every_segment_or_on_none(offer: Options) -> None:
 def test_holes_are_told_as_far_as_there_is_room(offer: Options, holes: int) -> None:
     """RFC 2018 section 3: four blocks, or three beside timestamps; the latest first."""
     flow = established(offer)
-    ack = [put(flow, 101 + 200 * n, bytes(100)) for n in range(holes)][-1][0]
+    ack = [flow.send(".", 101 + 200 * n, bytes(100)) for n in range(holes)][-1][0]
     room = 4 if offer.timestamps is None else 3
     assert len(ack.options.sack) == (min(holes, room) if offer.sack_permitted else 0)
     assert len(ack.options.pack()) <= OPTION_SPACE
@@ -121,7 +112,7 @@ def test_a_reset_says_where_we_are(offer: Options) -> None:
     flow = established(offer)
     flow.bench.core.stream_write(flow.handle, bytes(100))
     flow.bench.core.run(flow.bench.now)
-    put(flow, 1, bytes(50))
+    flow.send(".", 1, bytes(50))
     flow.bench.taken()
     flow.bench.core.close_flow(flow.handle, flow.bench.now)
     (reset,) = flow.bench.taken()
