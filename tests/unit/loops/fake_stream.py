@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Address
 from typing import Any, cast
 
@@ -127,16 +126,3 @@ class Line:
         """Let the loop do what is to be done at once."""
         for _ in range(3):
             await asyncio.sleep(0)
-
-
-Scenario = Callable[[], Coroutine[Any, Any, None]]
-
-
-def scenario(test: Scenario) -> Callable[[], None]:
-    """A test that runs in a loop of its own."""
-
-    def run() -> None:
-        asyncio.run(test())
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run

@@ -11,7 +11,8 @@ import pytest
 from pyslirp.engine.core import core as engine
 from pyslirp.loops import transport as transport_module
 from pyslirp.loops.transport import HIGH_WATER_BYTES, FlowTransport, error_of
-from tests.unit.loops.fake_stream import Line, Recorder, scenario
+from tests.unit.loops.fake_stream import Line, Recorder
+from tests.unit.loops.scenario import scenario
 
 # -- connecting --------------------------------------------------------------------------------------------------------
 
